@@ -1,0 +1,141 @@
+"""What happened to a document. Events are facts: frozen, and never rewritten.
+
+On `DOCUMENTS` they travel as JSON under `documents.<tenant>.<event>.<document_id>`. A new field has a default; a
+changed meaning is a new version of the tag; the recorded bytes in `schemas/golden/` must decode for ever.
+"""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from billow.schemas.geometry import Page, Region, TextLine
+from billow.schemas.labels import Kind, Lane
+from billow.schemas.record import Record
+from billow.schemas.tokens import Token
+
+Instant = Annotated[datetime, Meta(tz=True)]
+"""A point in time with its offset; we write UTC."""
+Revision = Annotated[int, Meta(ge=1)]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What every event says about itself."""
+
+    tenant: Token
+    document_id: Token
+    event_id: Annotated[str, Meta(min_length=1, max_length=256)]
+    """Unique for what it states; doubles as `Nats-Msg-Id`, so sending it again changes nothing."""
+    occurred_at: Instant
+    revision: Revision = 1
+    """Counts the times a document was submitted anew."""
+    deadline: Instant | None = None
+    """After this nobody waits for the result any more."""
+    run_id: Token | None = None
+    """The replay that this belongs to; None for the record itself."""
+
+
+class ImageRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A claim check: the original lies in the object store bucket `IMAGES_<tenant>`."""
+
+    key: Annotated[str, Meta(min_length=1, max_length=255)]
+    """Object name, `<document_id>/original` unless the publisher chose another."""
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    """Hex digest, checked when given."""
+    size: Annotated[int, Meta(ge=0)] | None = None
+    """bytes"""
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """What later stages need to know about the submission."""
+
+    source: str
+    submitted_at: Instant
+    lane: Lane = "interactive"
+
+
+class Submitted(Event, frozen=True, kw_only=True, tag="document.submitted.v1"):
+    """A document was handed in; its original is already in the object store."""
+
+    image: ImageRef
+    source: Annotated[str, Meta(max_length=1024)] = ""
+    kind: Kind | None = None
+    """What the submitter says it is; None lets the layout stage decide."""
+    language: str | None = None
+    """ISO 639-1, if the submitter knows."""
+    lane: Lane = "interactive"
+
+
+class Recognized(Event, frozen=True, kw_only=True, tag="document.recognized.v1"):
+    """The text on every page is known."""
+
+    origin: Origin
+    pages: tuple[Page, ...]
+    lines: tuple[TextLine, ...]
+    """In reading order, page by page."""
+    kind: Kind | None = None
+    language: str | None = None
+    models: dict[str, str] = {}
+    """Task -> model token."""
+    timings_ms: dict[str, float] = {}
+
+
+class Entity(msgspec.Struct, frozen=True, kw_only=True):
+    """Neighbouring words with one label."""
+
+    label: str
+    """One of `WORD_LABELS`."""
+    text: str
+    confidence: float
+    """0..1"""
+    regions: tuple[Region, ...] = ()
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """Entities that belong together: one line item (`item.*`) or one row of the tax table (`tax.*`)."""
+
+    entities: tuple[Entity, ...]
+
+
+class Analyzed(Event, frozen=True, kw_only=True, tag="document.analyzed.v1"):
+    """The words mean something."""
+
+    origin: Origin
+    pages: tuple[Page, ...]
+    entities: tuple[Entity, ...]
+    items: tuple[Group, ...] = ()
+    taxes: tuple[Group, ...] = ()
+    kind: Kind | None = None
+    language: str | None = None
+    models: dict[str, str] = {}
+    timings_ms: dict[str, float] = {}
+
+
+class Completed(Event, frozen=True, kw_only=True, tag="document.completed.v1"):
+    """The record is stored."""
+
+    record: Record
+
+
+class Failed(Event, frozen=True, kw_only=True, tag="document.failed.v1"):
+    """The document cannot be processed; the stored record says why."""
+
+    record: Record
+
+
+DocumentEvent = Submitted | Recognized | Analyzed | Completed | Failed
+
+EVENT_NAMES: dict[type[Event], str] = {
+    Submitted: "submitted",
+    Recognized: "recognized",
+    Analyzed: "analyzed",
+    Completed: "completed",
+    Failed: "failed",
+}
+"""Event class -> the token that names it in subjects."""
+
+
+def event_id(name: str, document_id: str, revision: int, run_id: str | None = None) -> str:
+    """The deterministic id of an event: the same step of the same revision always has the same one."""
+    return ".".join(filter(None, (run_id, document_id, str(revision), name)))

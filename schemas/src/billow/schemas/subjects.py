@@ -1,0 +1,42 @@
+"""Subjects, built in one place so that no one formats them by hand."""
+
+from billow.schemas.tokens import check_token
+
+
+def document(tenant: str, event: str, document_id: str) -> str:
+    """`documents.<tenant>.<event>.<document_id>`. Raises ValueError for a bad token."""
+    check_token(tenant, "tenant")
+    check_token(event, "event")
+    return f"documents.{tenant}.{event}.{check_token(document_id, 'document_id')}"
+
+
+def inference(task: str, model: str, lane: str, tenant: str) -> str:
+    """`inference.<task>.<model>.<lane>.<tenant>`. Raises ValueError for a bad token."""
+    check_token(task, "task")
+    check_token(model, "model")
+    check_token(lane, "lane")
+    return f"inference.{task}.{model}.{lane}.{check_token(tenant, 'tenant')}"
+
+
+def result(tenant: str, task: str, request_id: str) -> str:
+    """`results.<tenant>.<task>.<request_id>`. Raises ValueError for a bad token."""
+    check_token(tenant, "tenant")
+    check_token(task, "task")
+    return f"results.{tenant}.{task}.{check_token(request_id, 'request_id')}"
+
+
+def deadletter(tenant: str, service: str, event: str) -> str:
+    """`deadletters.<tenant>.<service>.<event>`. Raises ValueError for a bad token."""
+    check_token(tenant, "tenant")
+    check_token(service, "service")
+    return f"deadletters.{tenant}.{service}.{check_token(event, 'event')}"
+
+
+def images_bucket(tenant: str) -> str:
+    """Object store bucket of a tenant: `IMAGES_<tenant>`. Raises ValueError for a bad token."""
+    return f"IMAGES_{check_token(tenant, 'tenant')}"
+
+
+def original_key(document_id: str) -> str:
+    """Object name of what was submitted. Raises ValueError for a bad token."""
+    return f"{check_token(document_id, 'document_id')}/original"
