@@ -75,7 +75,7 @@ class InferenceWork(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     """One request to one model."""
 
     request_id: Token
-    """Deterministic from document, run, task, model and part, so that a repeated call finds the first answer."""
+    """Deterministic from document, run, model and payload, so that a repeated call finds the first answer."""
     tenant: Token
     document_id: Token
     model: Token

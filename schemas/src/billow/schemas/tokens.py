@@ -5,12 +5,17 @@ from typing import Annotated
 
 from msgspec import Meta
 
-# `$` alone would also match before a trailing newline, hence the look-ahead; it reads the same in ECMA regexes.
-TOKEN_PATTERN = r"^[a-z0-9_-]{1,64}(?!\n)$"
+# `$` alone would also match before a trailing newline, hence the look-ahead; ECMA regexes read it the same.
+TOKEN_PATTERN = r"^[a-z0-9_-]{1,64}(?!\n)$"  # noqa: S105
 _TOKEN = re.compile(TOKEN_PATTERN)
 
 Token = Annotated[str, Meta(pattern=TOKEN_PATTERN, description="1 to 64 of a-z, 0-9, _ and -")]
 """Tenant, document id, run id, request id, task or model: safe as one token of a NATS subject."""
+
+
+def is_token(value: str) -> bool:
+    """Whether `value` may stand in a subject as it is."""
+    return _TOKEN.match(value) is not None
 
 
 def check_token(value: str, what: str = "token") -> str:
@@ -19,7 +24,7 @@ def check_token(value: str, what: str = "token") -> str:
     Raises:
         ValueError: it is not; the message names `what` and the rule.
     """
-    if _TOKEN.match(value) is None:
+    if not is_token(value):
         raise ValueError(f"{what} {value!r} is not 1 to 64 characters of a-z, 0-9, '_' and '-'")
     return value
 

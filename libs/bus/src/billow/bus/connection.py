@@ -1,0 +1,104 @@
+# pyright: reportUnknownMemberType=false
+"""One connection to the cluster, made to outlive any server of it."""
+
+import asyncio
+from collections.abc import Callable
+
+import nats
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from billow.runtime.errors import StackUnreachableError
+
+_PENDING_BYTES = 16 * 1024 * 1024
+_PING_SECONDS = 10
+
+log = structlog.get_logger()
+
+
+class Bus:
+    """A connected client and its JetStream context; make one a process with `Bus.connect`."""
+
+    def __init__(self, client: Client, domain: str | None) -> None:
+        self.client = client
+        self.domain = domain
+        """JetStream domain of the hub; needed behind a leaf node."""
+        self.js: JetStreamContext = client.jetstream(domain=domain) if domain else client.jetstream()
+        self.api_prefix = f"$JS.{domain}.API" if domain else "$JS.API"
+        self._on_reconnect: list[Callable[[], None]] = []
+
+    @classmethod
+    async def connect(cls, url: str, *, name: str, domain: str | None = None, timeout: float = 10.0) -> "Bus":
+        """Connect to any of the servers in `url` (comma-separated) and stay connected until `close`.
+
+        Afterwards a lost connection is taken up again without end; what is published meanwhile is buffered or fails
+        with a time-out that the publishers here retry.
+
+        Raises:
+            StackUnreachableError: nothing answered within `timeout` seconds.
+        """
+        client = Client()
+        bus_box: list[Bus] = []
+
+        async def on_reconnect() -> None:
+            log.info("reconnected", server=client.connected_url.netloc if client.connected_url else "")
+            for bus in bus_box:
+                for listener in list(bus._on_reconnect):
+                    listener()
+
+        async def on_disconnect() -> None:
+            if not client.is_closed:
+                log.warning("disconnected from NATS, reconnecting")
+
+        async def on_error(error: Exception) -> None:
+            # The client reports each refused reconnect here; `on_disconnect` has said it once already.
+            log.debug("nats client", error=repr(error))
+
+        try:
+            await asyncio.wait_for(
+                client.connect(
+                    servers=[part.strip() for part in url.split(",") if part.strip()],
+                    name=name,
+                    error_cb=on_error,
+                    disconnected_cb=on_disconnect,
+                    reconnected_cb=on_reconnect,
+                    connect_timeout=2,
+                    reconnect_time_wait=0.25,  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+                    max_reconnect_attempts=-1,
+                    ping_interval=_PING_SECONDS,
+                    pending_size=_PENDING_BYTES,
+                ),
+                timeout,
+            )
+        except (TimeoutError, OSError, nats.errors.Error) as e:
+            await client.close()
+            reason = str(e) or "no answer"
+            raise StackUnreachableError(
+                f"NATS at {url} cannot be reached ({reason}). Start it with `billow up`, or set BILLOW_NATS_URL."
+            ) from e
+        bus = cls(client, domain or None)
+        bus_box.append(bus)
+        return bus
+
+    def on_reconnect(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` after each reconnect; returns a function that removes it again."""
+        self._on_reconnect.append(listener)
+        return lambda: self._on_reconnect.remove(listener)
+
+    async def close(self) -> None:
+        """Flush and close. Safe to call twice."""
+        if self.client.is_closed:
+            return
+        try:
+            await asyncio.wait_for(self.client.flush(), 5)
+        except (TimeoutError, nats.errors.Error):
+            log.warning("closing without a flush: NATS does not answer")
+        await self.client.close()
+
+    async def __aenter__(self) -> "Bus":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

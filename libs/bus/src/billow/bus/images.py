@@ -1,0 +1,308 @@
+"""The image store: originals and page images in standard NATS object stores, one bucket a tenant.
+
+Any NATS client reads what is put here and may put what is read here. Ours is faster than the stock client: it does not
+wait for an acknowledgement a chunk, and fetches all chunks with one request.
+"""
+
+import asyncio
+from datetime import UTC, datetime
+
+import msgspec
+import nats.errors
+import nats.js.errors
+import structlog
+from nats.aio.client import Client
+from nats.js import api
+from nats.nuid import NUID
+
+from billow.bus import objects
+from billow.bus.chunks import CHUNK_SIZE, LARGE, Downloader, RunningDigest, Uploader, sha256_of
+from billow.bus.faults import translated
+from billow.bus.image_faults import check_readable, contended, damaged, missing
+from billow.bus.objects import MalformedError, NoBucketError, NoMessageError, ObjectInfo, Stored
+from billow.bus.topology import IMAGES_MAX_AGE
+from billow.runtime.errors import PermanentError
+from billow.schemas.subjects import images_bucket
+
+MAX_KEY = 255
+"""Characters in a key, at most."""
+REUSE_SECONDS = 3600.0
+"""The same bytes under the same key are not sent again for so long; later they are, so that their age starts anew."""
+_ATTEMPTS = 20
+"""Of reading or writing a key that others keep replacing."""
+_PURGE_SECONDS = 2.0
+_WRONG_LAST_SEQUENCE = 10071
+_NAME_IN_USE = 10058
+
+log = structlog.get_logger()
+
+
+class ImageInfo(msgspec.Struct, frozen=True):
+    """What is stored under a key."""
+
+    key: str
+    size: int
+    """bytes"""
+    sha256: str
+    """hex"""
+
+
+class ImageStore:
+    """Images by tenant and key, over one connection. Safe to use from many tasks.
+
+    All methods raise TransientError when the bus does not answer, and ValueError for a tenant that is not a token.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        domain: str | None = None,
+        *,
+        max_age: float = IMAGES_MAX_AGE,
+        replicas: int = 1,
+        timeout: float = 10.0,
+    ) -> None:
+        """Nothing is sent yet.
+
+        Args:
+            client: Connected; it stays the caller's to close.
+            domain: JetStream domain of the hub.
+            max_age: seconds that images in a bucket created by us live; 0 is for ever.
+            replicas: Of a bucket created by us.
+            timeout: seconds without any sign of the bus until a call gives up.
+        """
+        prefix = f"$JS.{domain}.API" if domain else "$JS.API"
+        self._client = client
+        self._js = client.jetstream(prefix=prefix, timeout=timeout)  # pyright: ignore[reportUnknownMemberType]
+        self._max_age = max_age
+        self._replicas = replicas
+        self._reader = objects.ObjectReader(client, prefix, timeout)
+        self._uploader = Uploader(self._js, timeout)
+        self._downloader = Downloader(client, prefix, timeout)
+        self._nuid = NUID()
+
+    async def ensure_bucket(self, tenant: str, max_age: float | None = None, replicas: int | None = None) -> None:
+        """Create the tenant's bucket, or make its age (seconds) and replicas what is asked. Idempotent.
+
+        Raises:
+            TransientError: the bus does not answer.
+            PermanentError: the server refuses, e.g. more replicas than it has peers.
+        """
+        bucket = images_bucket(tenant)
+        max_age = self._max_age if max_age is None else max_age
+        replicas = self._replicas if replicas is None else replicas
+        with translated(f"creating bucket {bucket}"):
+            if not await self._create_bucket(bucket, max_age, replicas):
+                found = await self._js.stream_info(objects.stream_name(bucket))
+                await self._js.update_stream(  # pyright: ignore[reportUnknownMemberType]
+                    found.config, max_age=max_age, num_replicas=replicas, allow_direct=True, allow_rollup_hdrs=True
+                )
+
+    async def put(self, tenant: str, key: str, data: bytes, *, media_type: str | None = None) -> ImageInfo:
+        """Store `data` under `key`, in place of what was there; readers see the old or the new, never a mixture.
+
+        Idempotent, and cheap where these bytes were stored under this key within the last hour. Creates the bucket if
+        there is none.
+
+        Raises:
+            TransientError: the bus does not answer, or the bucket is full. Unless the answer alone was lost, nothing
+                was replaced.
+            PermanentError: `image_key_invalid`, or the server refuses.
+        """
+        images_bucket(tenant)  # a bad token is refused first
+        if not 1 <= len(key) <= MAX_KEY:
+            raise PermanentError(f"An image key has 1 to {MAX_KEY} characters.", code="image_key_invalid")
+        # The digest takes longer than the upload; both run at once.
+        hashing = asyncio.create_task(sha256_of(data))
+        try:
+            with translated(f"storing image {key!r}"):
+                return await self._put(tenant, key, data, media_type, hashing)
+        finally:
+            hashing.cancel()
+
+    async def get(self, tenant: str, key: str, *, sha256: str | None = None, max_bytes: int | None = None) -> bytes:
+        """The bytes under `key`, checked against their digest.
+
+        Args:
+            tenant: Whose bucket.
+            key: Object name.
+            sha256: hex digest that the bytes must have.
+            max_bytes: Refuse what is larger, before any of it is fetched.
+
+        Raises:
+            TransientError: the bus does not answer.
+            PermanentError: `image_missing`, `image_too_large` or `image_damaged`.
+        """
+        bucket = images_bucket(tenant)
+        with translated(f"reading image {key!r}"):
+            failed_nuid, failures = None, 0
+            for attempt in range(_ATTEMPTS):
+                info = await self._current(bucket, key, sha256, max_bytes, leader=attempt > 0)
+                failures = failures + 1 if info.nuid == failed_nuid else 0
+                if failures == 2:
+                    raise damaged(key, "parts of it are missing")
+                # First by any replica; what that lacks, the leader may have.
+                data = await self._fetch(bucket, info, leader=failures == 1)
+                if data is not None:
+                    return data
+                failed_nuid = info.nuid  # replaced under our hands, a replica behind, or damaged
+        raise contended(key)
+
+    async def delete(self, tenant: str, key: str) -> None:
+        """Remove what is under `key`. If there is nothing, this is a no-op.
+
+        Raises:
+            TransientError: the bus does not answer; it may or may not be gone.
+        """
+        bucket = images_bucket(tenant)
+        with translated(f"deleting image {key!r}"):
+            for _ in range(_ATTEMPTS):
+                stored = await self._stored(bucket, key, leader=True)
+                if stored is None or stored.info.deleted:
+                    return
+                gone = ObjectInfo(name=key, bucket=bucket, nuid=stored.info.nuid, deleted=True)
+                if await self._describe(gone, stored):
+                    await self._purge(bucket, stored.info.nuid)
+                    return
+        raise contended(key)
+
+    async def _put(
+        self, tenant: str, key: str, data: bytes, media_type: str | None, hashing: asyncio.Task[bytes]
+    ) -> ImageInfo:
+        bucket = images_bucket(tenant)
+        try:
+            before = await self._stored(bucket, key)
+        except NoBucketError:
+            await self._create_bucket(bucket, self._max_age, self._replicas)
+            before = None
+        if before is not None and before.info.size == len(data) and _is_fresh(before, await hashing):
+            return ImageInfo(key, len(data), (await hashing).hex())
+        nuid = self._nuid.next().decode()
+        chunk_size = min(CHUNK_SIZE, self._client.max_payload)
+        try:
+            chunks = await self._uploader.send(objects.chunks_subject(bucket, nuid), data, chunk_size)
+        except BaseException:
+            await self._purge(bucket, nuid)
+            raise
+        digest = await hashing
+        info = ObjectInfo(
+            name=key,
+            bucket=bucket,
+            nuid=nuid,
+            size=len(data),
+            chunks=chunks,
+            digest=objects.digest_text(digest),
+            metadata={"sha256": digest.hex()} | ({"media_type": media_type} if media_type else {}),
+            options=objects.ObjectOptions(max_chunk_size=chunk_size),
+        )
+        await self._replace(info, before)
+        return ImageInfo(key, len(data), digest.hex())
+
+    async def _replace(self, info: ObjectInfo, before: Stored | None) -> None:
+        """Make `info` what its key means, and remove the chunks of exactly that which it replaces.
+
+        Several may do so at once: each waits its turn by the sequence of what it replaces.
+        """
+        for _ in range(_ATTEMPTS):
+            try:
+                if await self._describe(info, before):
+                    break
+            except nats.js.errors.APIError:
+                # Refused. After any other error it may be stored all the same, and then needs its chunks.
+                await self._purge(info.bucket, info.nuid)
+                raise
+            before = await self._stored(info.bucket, info.name, leader=True)
+        else:
+            await self._purge(info.bucket, info.nuid)
+            raise contended(info.name)
+        if before is not None and not before.info.deleted:
+            await self._purge(info.bucket, before.info.nuid)
+
+    async def _describe(self, info: ObjectInfo, before: Stored | None) -> bool:
+        """Publish what describes an object; False if it is no longer `before` that this would replace."""
+        try:
+            await self._js.publish(
+                objects.info_subject(info.bucket, info.name),
+                msgspec.json.encode(info),
+                headers={
+                    api.Header.ROLLUP.value: "sub",
+                    api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(before.seq if before else 0),
+                },
+            )
+        except nats.js.errors.APIError as e:
+            if e.err_code == _WRONG_LAST_SEQUENCE:
+                return False
+            raise
+        return True
+
+    async def _current(
+        self, bucket: str, key: str, sha256: str | None, max_bytes: int | None, *, leader: bool
+    ) -> ObjectInfo:
+        """What describes a readable object. A replica may be behind, so only the leader's no is final."""
+        try:
+            try:
+                stored = await self._stored(bucket, key, leader=leader)
+            except NoBucketError:
+                stored = None
+            except MalformedError as e:
+                raise damaged(key, str(e)) from e
+            if stored is None or stored.info.deleted:
+                raise missing(key)
+            check_readable(key, stored.info, sha256, max_bytes)
+            return stored.info
+        except PermanentError:
+            if leader:
+                raise
+            return await self._current(bucket, key, sha256, max_bytes, leader=True)
+
+    async def _stored(self, bucket: str, key: str, *, leader: bool = False) -> Stored | None:
+        try:
+            return await self._reader.describe(bucket, key, leader=leader)
+        except NoMessageError:
+            return None
+
+    async def _fetch(self, bucket: str, info: ObjectInfo, *, leader: bool) -> bytes | None:
+        """The checked bytes, or None if some of them are not there."""
+        size = info.size or 0
+        digest = RunningDigest()
+        stream, subject = objects.stream_name(bucket), objects.chunks_subject(bucket, info.nuid)
+        if leader:
+            chunks = await self._reader.chunks(bucket, subject, size)
+            for chunk in chunks:
+                digest.feed(chunk)
+        else:
+            chunks = await self._downloader.fetch(stream, subject, size, info.chunks or 1, digest)
+        length = sum(map(len, chunks))
+        if length < size:
+            return None
+        joining = asyncio.to_thread(b"".join, chunks) if length > LARGE else None
+        actual = await digest.finish()
+        data = await joining if joining is not None else b"".join(chunks)
+        if length > size or actual != objects.digest_bytes(info.digest or ""):
+            raise damaged(info.name, "its bytes do not have the digest that was stored with them")
+        return data
+
+    async def _create_bucket(self, bucket: str, max_age: float, replicas: int) -> bool:
+        """False if there is one with another configuration."""
+        try:
+            config = objects.bucket_config(bucket, max_age=max_age, replicas=replicas)
+            await self._js.add_stream(config)  # pyright: ignore[reportUnknownMemberType]
+        except nats.js.errors.BadRequestError as e:
+            if e.err_code != _NAME_IN_USE:
+                raise
+            return False
+        return True
+
+    async def _purge(self, bucket: str, nuid: str) -> None:
+        """Free the space of chunks that nothing refers to; if it fails, their age ends them."""
+        subject = objects.chunks_subject(bucket, nuid)
+        try:
+            await asyncio.wait_for(self._js.purge_stream(objects.stream_name(bucket), subject=subject), _PURGE_SECONDS)
+        except (TimeoutError, nats.errors.Error, nats.js.errors.Error) as e:
+            log.warning("chunks left behind", subject=subject, reason=repr(e))
+
+
+def _is_fresh(stored: Stored, digest: bytes) -> bool:
+    age = (datetime.now(UTC) - stored.time).total_seconds()
+    same = not stored.info.deleted and objects.digest_bytes(stored.info.digest or "") == digest
+    return same and age < REUSE_SECONDS

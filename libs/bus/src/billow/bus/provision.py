@@ -1,0 +1,107 @@
+# pyright: reportUnknownMemberType=false
+"""Makes the server's streams, consumers and buckets what the topology says. Doing it again changes nothing."""
+
+import nats.js.errors
+from nats.js import api
+from nats.js.kv import KeyValue
+
+from billow.bus.connection import Bus
+from billow.bus.faults import translated
+from billow.bus.topology import (
+    CONSUMERS,
+    STREAMS,
+    WAITS_BUCKET,
+    WAITS_MAX_AGE,
+    ConsumerSpec,
+    StreamSpec,
+)
+
+_NAME_IN_USE = 10058
+
+
+def stream_config(spec: StreamSpec, replicas: int) -> api.StreamConfig:
+    """The server's configuration of a declared stream."""
+    return api.StreamConfig(
+        name=spec.name,
+        subjects=list(spec.subjects),
+        description=spec.description,
+        retention=(api.RetentionPolicy.WORK_QUEUE if spec.retention == "workqueue" else api.RetentionPolicy.LIMITS),
+        discard=api.DiscardPolicy.NEW if spec.discard == "new" else api.DiscardPolicy.OLD,
+        max_age=spec.max_age,
+        max_bytes=spec.max_bytes,
+        max_msgs_per_subject=spec.max_msgs_per_subject,
+        discard_new_per_subject=spec.discard_new_per_subject,
+        duplicate_window=spec.duplicate_window,
+        storage=api.StorageType.FILE,
+        num_replicas=replicas,
+        allow_direct=True,
+    )
+
+
+def consumer_config(spec: ConsumerSpec) -> api.ConsumerConfig:
+    """The server's configuration of a declared consumer."""
+    single = len(spec.filters) == 1
+    return api.ConsumerConfig(
+        # With a name besides the durable name nats-py asks on a subject that carries the filter, which a
+        # workstation's permission can name.
+        name=spec.durable,
+        durable_name=spec.durable,
+        description=spec.description,
+        ack_policy=api.AckPolicy.EXPLICIT,
+        ack_wait=spec.ack_wait,
+        max_deliver=-1,
+        max_ack_pending=spec.max_ack_pending,
+        filter_subject=spec.filters[0] if single else None,
+        filter_subjects=None if single else list(spec.filters),
+    )
+
+
+async def ensure_stream(bus: Bus, spec: StreamSpec, *, replicas: int = 1) -> None:
+    """Create the stream, or update it where it differs.
+
+    Raises:
+        TransientError: the server did not answer.
+        PermanentError: the server refuses, e.g. for want of disk space.
+    """
+    config = stream_config(spec, replicas)
+    with translated(f"creating stream {spec.name}"):
+        try:
+            await bus.js.add_stream(config)
+        except nats.js.errors.BadRequestError as e:
+            if e.err_code != _NAME_IN_USE:
+                raise
+            await bus.js.update_stream(config)
+
+
+async def ensure_consumer(bus: Bus, spec: ConsumerSpec) -> None:
+    """Create the consumer, or update it where it differs; its position in the stream stays.
+
+    Raises:
+        TransientError: the server did not answer.
+        PermanentError: the server refuses.
+    """
+    with translated(f"creating consumer {spec.durable}"):
+        await bus.js.add_consumer(spec.stream, consumer_config(spec))
+
+
+async def ensure_waits(bus: Bus, *, replicas: int = 1) -> KeyValue:
+    """Create or open the bucket that excuses orderly waits."""
+    with translated(f"creating bucket {WAITS_BUCKET}"):
+        try:
+            return await bus.js.key_value(WAITS_BUCKET)
+        except nats.js.errors.NotFoundError:
+            return await bus.js.create_key_value(bucket=WAITS_BUCKET, history=1, ttl=WAITS_MAX_AGE, replicas=replicas)
+
+
+async def provision(bus: Bus, *, replicas: int = 1) -> None:
+    """Create or update all declared streams, consumers and buckets; safe from several processes at once.
+
+    Raises:
+        TransientError: the server did not answer.
+        PermanentError: the server refuses.
+    """
+    for stream in STREAMS:
+        await ensure_stream(bus, stream, replicas=replicas)
+    for consumer in CONSUMERS:
+        await ensure_consumer(bus, consumer)
+    await ensure_waits(bus, replicas=replicas)

@@ -1,0 +1,155 @@
+"""Streams and consumers, declared once as data. Everything that needs to know about them reads it here."""
+
+from typing import Literal
+
+import msgspec
+
+from billow.schemas.events import Analyzed, Completed, DocumentEvent, Failed, Recognized, Submitted
+from billow.schemas.labels import Lane
+
+MINUTE = 60.0
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+GIB = 1024**3
+
+MAX_DELIVERIES = 5
+"""Deliveries that may end in a crash or an unexpected error; the next one makes the message a dead letter."""
+
+LANES: tuple[Lane, ...] = ("interactive", "bulk")
+
+
+class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stream is for and how long it keeps what it holds."""
+
+    name: str
+    subjects: tuple[str, ...]
+    description: str
+    retention: Literal["limits", "workqueue"] = "limits"
+    discard: Literal["old", "new"] = "new"
+    max_age: float = 0.0
+    """seconds; 0 keeps for ever."""
+    max_bytes: int = -1
+    max_msgs_per_subject: int = -1
+    discard_new_per_subject: bool = False
+    duplicate_window: float = 2 * MINUTE
+    """seconds in which a repeated `Nats-Msg-Id` is dropped."""
+
+
+class ConsumerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A durable pull consumer. The server never gives up by itself (`max_deliver=-1`, no backoff): we do."""
+
+    stream: str
+    durable: str
+    filters: tuple[str, ...]
+    ack_wait: float
+    """seconds until the server thinks its holder dead; a living holder says so at a third of it."""
+    max_ack_pending: int
+    """Messages handed out or waiting for a delayed redelivery. High where documents may wait for an absent model."""
+    description: str = ""
+
+
+DOCUMENTS = StreamSpec(
+    name="DOCUMENTS",
+    subjects=("documents.*.*.*",),
+    description="The history of every document, and the source of replay.",
+    max_age=90 * DAY,
+    max_bytes=16 * GIB,
+    duplicate_window=10 * MINUTE,
+)
+INFERENCE = StreamSpec(
+    name="INFERENCE",
+    subjects=("inference.*.*.*.*",),
+    description="Work for models.",
+    retention="workqueue",
+    max_bytes=4 * GIB,
+    max_msgs_per_subject=2_000,
+    discard_new_per_subject=True,
+)
+RESULTS = StreamSpec(
+    name="RESULTS",
+    subjects=("results.*.*.*",),
+    description="What workers answered, for callers that come back.",
+    discard="old",
+    max_age=HOUR,
+    max_bytes=4 * GIB,
+    max_msgs_per_subject=1,
+)
+DEADLETTERS = StreamSpec(
+    name="DEADLETTERS",
+    subjects=("deadletters.*.*.*",),
+    description="What could not be processed, whole, with the reason.",
+    max_age=90 * DAY,
+    max_bytes=4 * GIB,
+    duplicate_window=10 * MINUTE,
+)
+STREAMS: tuple[StreamSpec, ...] = (DOCUMENTS, INFERENCE, RESULTS, DEADLETTERS)
+
+IMAGES_MAX_AGE = DOCUMENTS.max_age
+"""seconds; the originals live as long as the events that name them."""
+
+WAITS_BUCKET = "WAITS"
+"""Key-value bucket: how many deliveries of a message ended in an orderly wait, which do not count as failures."""
+WAITS_MAX_AGE = 7 * DAY
+
+OCR = ConsumerSpec(
+    stream="DOCUMENTS",
+    durable="ocr",
+    filters=("documents.*.submitted.*",),
+    ack_wait=15,
+    max_ack_pending=100_000,
+    description="submitted -> recognized",
+)
+LAYOUT = ConsumerSpec(
+    stream="DOCUMENTS",
+    durable="layout",
+    filters=("documents.*.recognized.*",),
+    ack_wait=15,
+    max_ack_pending=100_000,
+    description="recognized -> analyzed",
+)
+RECEIPT = ConsumerSpec(
+    stream="DOCUMENTS",
+    durable="receipt",
+    filters=("documents.*.analyzed.*",),
+    ack_wait=15,
+    max_ack_pending=100_000,
+    description="analyzed -> completed, and the record in the database",
+)
+RECEIPT_FAILURES = ConsumerSpec(
+    stream="DEADLETTERS",
+    durable="receipt-failures",
+    filters=("deadletters.*.*.submitted", "deadletters.*.*.recognized", "deadletters.*.*.analyzed"),
+    ack_wait=15,
+    max_ack_pending=100_000,
+    description="a document event that became a dead letter -> failed, and the record in the database",
+)
+CONSUMERS: tuple[ConsumerSpec, ...] = (OCR, LAYOUT, RECEIPT, RECEIPT_FAILURES)
+
+
+class Flow(msgspec.Struct, frozen=True, kw_only=True):
+    """Who says an event and who listens."""
+
+    event: type[DocumentEvent]
+    published_by: tuple[str, ...]
+    consumed_by: tuple[ConsumerSpec, ...] = ()
+
+
+FLOWS: tuple[Flow, ...] = (
+    Flow(event=Submitted, published_by=("client",), consumed_by=(OCR,)),
+    Flow(event=Recognized, published_by=("ocr",), consumed_by=(LAYOUT,)),
+    Flow(event=Analyzed, published_by=("layout",), consumed_by=(RECEIPT,)),
+    Flow(event=Completed, published_by=("receipt",)),
+    Flow(event=Failed, published_by=("receipt",)),
+)
+
+
+def inference_consumer(task: str, model: str, lane: Lane) -> ConsumerSpec:
+    """The one consumer of a model's lane; every worker of the model shares it."""
+    return ConsumerSpec(
+        stream=INFERENCE.name,
+        durable=f"{model}_{lane}",
+        filters=(f"inference.{task}.{model}.{lane}.*",),
+        ack_wait=10,
+        max_ack_pending=1_024,
+        description=f"{task} by {model}, {lane}",
+    )

@@ -1,0 +1,55 @@
+"""Remembers which redeliveries were orderly, so that a document may wait for an absent model for days.
+
+The server counts every delivery. One that ended in a `TransientError` (a model is absent, the database restarts) is no
+sign of a bad message, so it is excused here; one that ended with the process dying is not, as nobody was left to
+excuse it.
+"""
+
+import nats.js.errors
+from nats.aio.msg import Msg
+from nats.js.kv import KeyValue
+
+from billow.bus.connection import Bus
+from billow.bus.faults import translated
+from billow.bus.provision import ensure_waits
+
+
+class Waits:
+    """Count of excused deliveries by message, in the key-value bucket `WAITS`."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._bucket: KeyValue | None = None
+
+    async def excused(self, message: Msg) -> int:
+        """How many deliveries of this message ended in an orderly wait.
+
+        Raises:
+            TransientError: NATS does not answer.
+        """
+        with translated("reading waits"):
+            try:
+                entry = await (await self._open()).get(self._key(message))
+            except (nats.js.errors.KeyNotFoundError, nats.js.errors.NotFoundError):
+                return 0
+        return int(entry.value or b"0")
+
+    async def excuse(self, message: Msg) -> None:
+        """Count this delivery as orderly.
+
+        Raises:
+            TransientError: NATS does not answer.
+        """
+        count = await self.excused(message)
+        with translated("writing waits"):
+            await (await self._open()).put(self._key(message), str(count + 1).encode())
+
+    async def _open(self) -> KeyValue:
+        if self._bucket is None:
+            self._bucket = await ensure_waits(self._bus)
+        return self._bucket
+
+    @staticmethod
+    def _key(message: Msg) -> str:
+        meta = message.metadata
+        return f"{meta.stream}.{meta.consumer}.{meta.sequence.stream}"

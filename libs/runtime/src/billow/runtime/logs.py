@@ -1,0 +1,35 @@
+"""structlog, configured in this one place: JSON lines for machines, colours for a terminal, always on stderr."""
+
+import logging
+import sys
+
+import structlog
+
+
+def configure_logs(service: str, *, level: str = "info", format: str = "json") -> None:
+    """Set up logging for this process; calling it again replaces the set-up.
+
+    Every line carries `service`, the level, an ISO time in UTC and what `structlog.contextvars` holds.
+    Libraries that log through `logging` (nats-py, SQLAlchemy) show warnings and errors only.
+    """
+    number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+    renderer: structlog.typing.Processor
+    if format == "console":
+        renderer = structlog.dev.ConsoleRenderer()
+    else:
+        renderer = structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(service=service)
+    logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, format="%(name)s: %(message)s")

@@ -1,0 +1,84 @@
+"""Fixtures for every member's tests; pytest loads this by its entry point.
+
+A server is started for each test that asks for one: it takes about 30 ms and leaves no state behind. There is no
+skip: without the binary the test errs. `--nats-url` points the same tests at another server.
+"""
+
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Protocol
+
+import nats
+import pytest
+import pytest_asyncio
+from nats.js.errors import NotFoundError
+
+from billow.bus.embedded import EmbeddedServer
+
+
+class NatsServer(Protocol):
+    """A real nats-server with JetStream and no streams."""
+
+    @property
+    def url(self) -> str: ...
+
+
+class ExternalServer:
+    """The server of `--nats-url`. Between tests its streams are deleted, so it must be for tests alone."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    async def streams(self) -> list[str]:
+        """Names of all streams, those of buckets too."""
+        async with await nats.connect(self._url) as client:  # pyright: ignore[reportUnknownMemberType]
+            found = await client.jetstream().streams_info()  # pyright: ignore[reportUnknownMemberType]
+        return [str(stream.config.name) for stream in found]
+
+    async def wipe(self) -> None:
+        """Delete every stream."""
+        names = await self.streams()
+        async with await nats.connect(self._url) as client:  # pyright: ignore[reportUnknownMemberType]
+            js = client.jetstream()  # pyright: ignore[reportUnknownMemberType]
+            for name in names:
+                try:
+                    await js.delete_stream(name)
+                except NotFoundError:
+                    continue
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.getgroup("billow").addoption(
+        "--nats-url",
+        metavar="URL",
+        help="run bus tests against this server, which must be empty and for tests alone: all its streams are deleted",
+    )
+
+
+@pytest_asyncio.fixture
+async def embedded_server(tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
+    """An nats-server of this test's own, which it may kill and restart. Its log stays in `tmp_path`."""
+    with tempfile.TemporaryDirectory(prefix="billow-nats-") as store:
+        async with await EmbeddedServer.start(store, log_file=tmp_path / "nats-server.log") as server:
+            yield server
+
+
+@pytest_asyncio.fixture
+async def nats_server(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[NatsServer]:
+    """A real, empty nats-server with JetStream: one of our own, or that of `--nats-url`."""
+    url: str | None = request.config.getoption("--nats-url")
+    if url is None:
+        with tempfile.TemporaryDirectory(prefix="billow-nats-") as store:
+            async with await EmbeddedServer.start(store, log_file=tmp_path / "nats-server.log") as server:
+                yield server
+        return
+    external = ExternalServer(url)
+    if streams := await external.streams():
+        pytest.exit(f"{url} holds streams ({', '.join(streams)}); tests would delete them. Use an empty server.", 4)
+    yield external
+    await external.wipe()
