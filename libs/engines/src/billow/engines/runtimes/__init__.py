@@ -1,0 +1,1 @@
+"""What runs models. Each module imports its framework, so import only the one that is used."""
