@@ -1,0 +1,93 @@
+"""Consumes: `analyzed`, and dead letters of document events. Publishes: `completed`, `failed`.
+
+Idempotent by: the unique key of the database (tenant, document, revision, run) and the event id.
+On failure: a record that cannot be built becomes a dead letter, which comes back here as a failed record; while the
+database is away everything waits.
+"""
+
+from datetime import UTC, datetime
+from typing import cast
+
+import msgspec
+import structlog
+
+from billow.bus.connection import Bus
+from billow.bus.consume import Delivery
+from billow.bus.deadletters import read_dead_letter
+from billow.bus.headers import CONTENT_TYPE
+from billow.bus.publish import publish_event
+from billow.runtime.timing import Stopwatch
+from billow.schemas import codec
+from billow.schemas.events import Analyzed, Completed, DocumentEvent, Event, Failed, event_id
+from billow.schemas.record import Record
+from billow.schemas.tokens import is_token
+from billow.services.receipt.domain import build_record, failed_record
+from billow.services.receipt.store import Store
+
+log = structlog.get_logger()
+
+ENGINE_STAGES = ("text-detection", "text-recognition", "token-classification")
+
+
+class ReceiptHandler:
+    """Turns analyzed documents, and those that failed, into stored records."""
+
+    def __init__(self, bus: Bus, store: Store, *, min_confidence: float) -> None:
+        self._bus = bus
+        self._store = store
+        self._min_confidence = min_confidence
+
+    async def on_analyzed(self, delivery: Delivery) -> None:
+        """Build, store, publish. Raises TransientError while the database or the bus is away."""
+        event = delivery.event(Analyzed)
+        clock = Stopwatch()
+        with clock.stage("receipt"):
+            record = build_record(event, min_confidence=self._min_confidence)
+        total = (datetime.now(UTC) - event.origin.submitted_at).total_seconds() * 1000
+        engines = sum(event.timings_ms.get(stage, 0.0) for stage in ENGINE_STAGES)
+        clock.add("engines", engines)
+        clock.add("total", max(0.0, total))
+        await self._keep(msgspec.structs.replace(record, timings_ms=record.timings_ms | clock.ms))
+
+    async def on_dead_letter(self, delivery: Delivery) -> None:
+        """Fail the document of an event that nobody could process. Raises TransientError while the database is away."""
+        letter = read_dead_letter(delivery.subject, dict(delivery.headers))
+        if not is_token(letter.tenant) or not is_token(letter.document_id):
+            log.warning("dead letter without a document we could name", subject=delivery.subject)
+            return
+        event = _read(delivery, letter.tenant, letter.document_id)
+        await self._keep(failed_record(event, letter.failure))
+
+    async def _keep(self, record: Record) -> None:
+        await self._store.save(record)
+        stored = await self._store.get(record.tenant, record.document_id, record.revision, run_id=record.run_id)
+        # What the database says is what is published: after a redelivery the first timings, and never a failure
+        # over a completed record.
+        record = stored or record
+        type_ = Completed if record.status == "completed" else Failed
+        name = "completed" if type_ is Completed else "failed"
+        await publish_event(
+            self._bus,
+            type_(
+                tenant=record.tenant,
+                document_id=record.document_id,
+                event_id=event_id(name, record.document_id, record.revision, record.run_id),
+                occurred_at=datetime.now(UTC),
+                revision=record.revision,
+                run_id=record.run_id,
+                record=record,
+            ),
+        )
+        log.info(name, document=record.document_id, fields=len(record.fields), items=len(record.items))
+
+
+def _read(delivery: Delivery, tenant: str, document_id: str) -> Event:
+    """The event that died; a bare one with the names of its subject where it cannot be read or names another."""
+    try:
+        # A union is not a `type` to the type checker, though it decodes to its members.
+        event = codec.decode(delivery.data, cast("type[Event]", DocumentEvent), delivery.headers.get(CONTENT_TYPE))
+    except codec.CodecError:
+        event = None
+    if event is not None and (event.tenant, event.document_id) == (tenant, document_id):
+        return event
+    return Event(tenant=tenant, document_id=document_id, event_id="unreadable", occurred_at=datetime.now(UTC))

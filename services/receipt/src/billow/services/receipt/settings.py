@@ -1,0 +1,21 @@
+"""What the receipt service can be told through the environment."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from billow.runtime.settings import ProcessSettings
+from billow.services.receipt.domain import STRAIGHT_THROUGH_CONFIDENCE
+
+
+class ReceiptSettings(ProcessSettings, frozen=True, kw_only=True):
+    """Environment of the receipt service, `BILLOW_<FIELD>`."""
+
+    database_url: str = "sqlite+aiosqlite:///billow.db"
+    """SQLAlchemy URL with an async driver: `sqlite+aiosqlite:///<path>` or `postgresql+asyncpg://...`."""
+    database_wait: Annotated[float, Meta(gt=0)] = 10.0
+    """Seconds to wait for a busy database before the event is given back for later."""
+    receipt_concurrency: Annotated[int, Meta(ge=1)] = 4
+    """Documents in hand at once."""
+    straight_through_confidence: Annotated[float, Meta(ge=0, le=1)] = STRAIGHT_THROUGH_CONFIDENCE
+    """What the key fields of a record need at least to pass without a person."""

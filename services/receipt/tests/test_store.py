@@ -1,0 +1,201 @@
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from billow.runtime.errors import TransientError, UsageError
+from billow.schemas.record import Failure, Field, Item, Record
+from billow.services.receipt.store import Store
+
+RECORD = Record(
+    source="quán phở.jpg",
+    tenant="default",
+    document_id="doc-1",
+    kind="receipt",
+    status="completed",
+    fields={
+        "total": Field(value="33.26", text="$33.26", confidence=0.98),
+        "date": Field(value="2019-04-01", text="04/01/2019", confidence=0.9),
+        "store_name": Field(value="Phở Gà", text="Phở Gà", confidence=0.9),
+    },
+    items=(Item(name="Phở", quantity="1", amount="8.00"), Item(name="Trà")),
+    timings_ms={"total": 300.0},
+)
+FAILED = Record(
+    source="a.jpg",
+    tenant="default",
+    document_id="doc-1",
+    status="failed",
+    error=Failure(code="unreadable", message="It is not an image. Send a JPEG, PNG, WebP or PDF."),
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "new folder" / "100% records.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[Store]:
+    store = Store.create(url(path))
+    await store.migrate()
+    yield store
+    await store.close()
+
+
+def url(path: Path) -> str:
+    return f"sqlite+aiosqlite:///{path}"
+
+
+def rows(path: Path, query: str) -> list[tuple[object, ...]]:
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+async def test_a_saved_record_comes_back_whole(store: Store) -> None:
+    assert await store.save(RECORD)
+    assert await store.get("default", "doc-1") == RECORD
+
+
+async def test_what_is_not_there_is_none(store: Store) -> None:
+    assert await store.get("default", "doc-1") is None
+    await store.save(RECORD)
+    assert await store.get("other", "doc-1") is None
+    assert await store.get("default", "doc-1", 2) is None
+    assert await store.get("default", "doc-1", run_id="run-1") is None
+
+
+async def test_saving_again_changes_nothing(store: Store, path: Path) -> None:
+    await store.save(RECORD)
+    before = rows(path, "SELECT * FROM records")
+    assert not await store.save(RECORD)
+    assert not await store.save(msgspec.structs.replace(RECORD, timings_ms={"total": 900.0}))
+    assert rows(path, "SELECT * FROM records") == before
+    assert await store.count() == 1
+
+
+async def test_a_changed_record_replaces_the_old_one_and_its_items(store: Store, path: Path) -> None:
+    await store.save(RECORD)
+    changed = msgspec.structs.replace(RECORD, items=(Item(name="Bún", amount="9.50"),))
+    assert await store.save(changed)
+    assert await store.get("default", "doc-1") == changed
+    assert rows(path, "SELECT name, amount FROM items") == [("Bún", 9.5)]
+
+
+async def test_columns_can_be_queried(store: Store, path: Path) -> None:
+    await store.save(RECORD)
+    query = (
+        "SELECT status, kind, source, date, total, store_name FROM records WHERE total > 30 AND date >= '2019-01-01'"
+    )
+    assert rows(path, query) == [("completed", "receipt", "quán phở.jpg", "2019-04-01", 33.26, "Phở Gà")]
+    query = "SELECT position, name, quantity, amount FROM items ORDER BY position"
+    assert rows(path, query) == [(0, "Phở", 1, 8), (1, "Trà", None, None)]
+
+
+async def test_a_completed_record_is_never_replaced_by_a_failure(store: Store) -> None:
+    assert await store.save(FAILED)
+    assert await store.save(RECORD)
+    assert not await store.save(FAILED)
+    assert not await store.save(msgspec.structs.replace(FAILED, status="cancelled"))
+    assert await store.get("default", "doc-1") == RECORD
+
+
+async def test_revisions_and_runs_are_rows_of_their_own(store: Store) -> None:
+    second = msgspec.structs.replace(FAILED, revision=2)
+    replayed = msgspec.structs.replace(RECORD, run_id="run-1")
+    for record in (RECORD, second, replayed):
+        assert await store.save(record)
+    assert await store.get("default", "doc-1") == second
+    assert await store.get("default", "doc-1", 1) == RECORD
+    assert await store.get("default", "doc-1", run_id="run-1") == replayed
+
+
+async def test_count_by_tenant_and_status(store: Store) -> None:
+    for record in (
+        RECORD,
+        msgspec.structs.replace(FAILED, revision=2),
+        msgspec.structs.replace(RECORD, tenant="other"),
+    ):
+        await store.save(record)
+    assert await store.count() == 3
+    assert await store.count("default") == 2
+    assert await store.count("default", status="failed") == 1
+
+
+async def test_two_services_saving_at_once_leave_one_row(store: Store, path: Path) -> None:
+    other = Store.create(url(path))
+    try:
+        saved = await asyncio.gather(*(s.save(RECORD) for _ in range(8) for s in (store, other)))
+    finally:
+        await other.close()
+    assert saved.count(True) == 1
+    assert await store.count() == 1
+    assert rows(path, "SELECT count(*) FROM items") == [(2,)]
+
+
+async def test_many_documents_at_once_all_arrive(store: Store, path: Path) -> None:
+    other = Store.create(url(path))
+    records = [msgspec.structs.replace(RECORD, document_id=f"doc-{n}") for n in range(40)]
+    try:
+        saved = await asyncio.gather(*((store, other)[n % 2].save(record) for n, record in enumerate(records)))
+    finally:
+        await other.close()
+    assert all(saved)
+    assert await store.count() == 40
+
+
+async def test_a_locked_database_is_worth_another_try(store: Store, path: Path) -> None:
+    impatient = Store.create(url(path), wait=0.05)
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    try:
+        with pytest.raises(TransientError, match="busy"):
+            await impatient.save(RECORD)
+        blocker.execute("ROLLBACK")
+        assert await impatient.save(RECORD)
+    finally:
+        blocker.close()
+        await impatient.close()
+
+
+async def test_readers_do_not_wait_for_a_writer(store: Store, path: Path) -> None:
+    await store.save(RECORD)
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    try:
+        assert await store.get("default", "doc-1") == RECORD
+    finally:
+        blocker.close()
+
+
+async def test_a_missing_table_is_not_worth_another_try(tmp_path: Path) -> None:
+    store = Store.create(url(tmp_path / "empty.db"))
+    try:
+        with pytest.raises(Exception, match="no such table") as caught:
+            await store.save(RECORD)
+    finally:
+        await store.close()
+    assert not isinstance(caught.value, TransientError)
+
+
+async def test_text_that_postgresql_refuses_is_kept_out_of_columns(store: Store, path: Path) -> None:
+    await store.save(msgspec.structs.replace(RECORD, source="a\x00b", items=(Item(name="T\x00ea"),)))
+    assert rows(path, "SELECT source FROM records") == [("ab",)]
+    assert rows(path, "SELECT name FROM items") == [("Tea",)]
+
+
+def test_another_kind_of_database_is_refused() -> None:
+    with pytest.raises(UsageError, match="mysql"):
+        Store.create("mysql+aiomysql://localhost/billow")
+
+
+async def test_closing_twice_is_safe(path: Path) -> None:
+    store = Store.create(url(path))
+    await store.close()
+    await store.close()
