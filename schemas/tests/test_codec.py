@@ -11,9 +11,7 @@ from billow.testkit.events import MOMENT, make_submitted
 
 @pytest.mark.parametrize("content_type", [codec.JSON, codec.MSGPACK])
 @pytest.mark.parametrize("header", [True, False])
-def test_both_formats_come_back_equal_with_and_without_a_header(
-    content_type: codec.ContentType, header: bool
-) -> None:
+def test_both_formats_come_back_equal_with_and_without_a_header(content_type: codec.ContentType, header: bool) -> None:
     event = make_submitted()
     data = codec.encode(event, content_type)
     assert codec.decode(data, Submitted, content_type if header else None) == event

@@ -8,7 +8,9 @@ from billow.schemas.tokens import check_token, is_token, model_token
 
 def test_subjects_are_as_documented() -> None:
     assert subjects.document("default", "submitted", "doc-1") == "documents.default.submitted.doc-1"
-    assert subjects.inference("text-detection", "m_1-0-0", "bulk", "acme") == "inference.text-detection.m_1-0-0.bulk.acme"
+    assert (
+        subjects.inference("text-detection", "m_1-0-0", "bulk", "acme") == "inference.text-detection.m_1-0-0.bulk.acme"
+    )
     assert subjects.result("acme", "text-detection", "r1") == "results.acme.text-detection.r1"
     assert subjects.deadletter("acme", "ocr", "submitted") == "deadletters.acme.ocr.submitted"
     assert subjects.images_bucket("acme") == "IMAGES_acme"

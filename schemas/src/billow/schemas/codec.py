@@ -19,8 +19,8 @@ _ALIASES: dict[str, ContentType] = {
     "application/vnd.msgpack": MSGPACK,
 }
 
-_json_encoder = msgspec.json.Encoder(order="deterministic")
-_msgpack_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_json_encoder = msgspec.json.Encoder()
+_msgpack_encoder = msgspec.msgpack.Encoder()
 
 
 class CodecError(ValueError):
@@ -55,7 +55,7 @@ def content_type_of(data: bytes, header: str | None) -> ContentType:
 
 
 def encode(value: Any, content_type: ContentType = JSON) -> bytes:
-    """Encode a Struct; the same value always gives the same bytes."""
+    """Encode a Struct; keys keep their order, so a record's fields stay in the order in which people read them."""
     return (_json_encoder if content_type == JSON else _msgpack_encoder).encode(value)
 
 

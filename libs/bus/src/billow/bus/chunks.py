@@ -1,17 +1,16 @@
 """Moves the bytes of objects in pipelines: many chunks in flight, and no more bytes than a connection bears."""
 
 import asyncio
-import hashlib
-from collections import deque
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 
 import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
-from nats.js import JetStreamContext
-from nats.js.api import PubAck
+from nats.js.errors import APIError, Error, NoStreamResponseError
+
+from billow.bus.budget import ByteBudget
+from billow.bus.digests import RunningDigest
+from billow.bus.objects import ApiError
+from billow.bus.replies import Replies
 
 CHUNK_SIZE = 128 * 1024
 """bytes; what stock clients use."""
@@ -19,111 +18,29 @@ IN_FLIGHT = 32 * 1024 * 1024
 """bytes in each direction of one connection, at most; half of what a server by default bears before it drops us."""
 SLICE = 4 * 1024 * 1024
 """bytes asked for in one request, at most (and one chunk more)."""
-LARGE = 256 * 1024
-"""bytes; working on fewer is not worth handing them to a thread."""
+
+_BURST = 512 * 1024
+"""bytes published before the event loop gets a turn; 4 MB in one go take nearly twice as long."""
+_LOOK_BACK = 256
+"""Acknowledgements looked at before each chunk; all that can be in flight, at the usual size."""
 
 
-class ByteBudget:
-    """Lets so many bytes be in flight; others wait, first come first served."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._free = limit
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
-
-    async def take(self, size: int) -> int:
-        """Wait for `size` bytes; what is larger than the limit waits for all of it. Returns what to give back."""
-        size = min(size, self._limit)
-        if not self._waiting and size <= self._free:
-            self._free -= size
-            return size
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((size, turn))
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.give(size)
-            else:
-                self._waiting.remove((size, turn))
-                self._next()
-            raise
-        return size
-
-    def give(self, size: int) -> None:
-        """Return bytes that were taken."""
-        self._free += size
-        self._next()
-
-    def _next(self) -> None:
-        while self._waiting and self._waiting[0][0] <= self._free:
-            size, turn = self._waiting.popleft()
-            if not turn.done():
-                self._free -= size
-                turn.set_result(None)
-
-    @asynccontextmanager
-    async def held(self, size: int) -> AsyncGenerator[None]:
-        """Hold `size` bytes."""
-        taken = await self.take(size)
-        try:
-            yield
-        finally:
-            self.give(taken)
+class _Ack(msgspec.Struct):
+    error: ApiError | None = None
 
 
-class RunningDigest:
-    """A sha256 over chunks as they arrive, computed in threads meanwhile, so that hashing costs no extra time."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self._waiting: list[bytes] = []
-        self._size = 0
-        self._task: asyncio.Task[None] | None = None
-
-    def feed(self, chunk: bytes) -> None:
-        """Add the next bytes."""
-        self._waiting.append(chunk)
-        self._size += len(chunk)
-        self._go_on()
-
-    async def finish(self) -> bytes:
-        """The digest of all that was fed."""
-        while self._task is not None:
-            await asyncio.wait({self._task})
-        self._update(self._take())
-        return self._hash.digest()
-
-    def _go_on(self) -> None:
-        if self._task is None and self._size > LARGE:
-            self._task = asyncio.create_task(asyncio.to_thread(self._update, self._take()))
-            self._task.add_done_callback(self._done)
-
-    def _done(self, _: asyncio.Task[None]) -> None:
-        self._task = None
-        self._go_on()
-
-    def _take(self) -> list[bytes]:
-        chunks, self._waiting, self._size = self._waiting, [], 0
-        return chunks
-
-    def _update(self, chunks: list[bytes]) -> None:
-        for chunk in chunks:
-            self._hash.update(chunk)
-
-
-async def sha256_of(data: bytes) -> bytes:
-    """The digest, off the event loop if that is worth it."""
-    if len(data) <= LARGE:
-        return hashlib.sha256(data).digest()
-    return await asyncio.to_thread(lambda: hashlib.sha256(data).digest())
+_ack_decoder = msgspec.json.Decoder(_Ack)
 
 
 class Uploader:
-    """Publishes chunks without waiting for each acknowledgement."""
+    """Publishes chunks without waiting for each acknowledgement.
 
-    def __init__(self, js: JetStreamContext, timeout: float) -> None:
-        self._js = js
+    Not by the client's `publish_async`: its future never ends when the server answers with an error.
+    """
+
+    def __init__(self, client: Client, replies: Replies, timeout: float) -> None:
+        self._client = client
+        self._replies = replies
         self._timeout = timeout
         self._budget = ByteBudget(IN_FLIGHT)
 
@@ -131,30 +48,62 @@ class Uploader:
         """Publish all of `data`; returns how many chunks it made, once the stream has all of them.
 
         Raises:
+            nats.js.errors.Error: a chunk was refused. Some may have been stored, and none will be any more.
             TimeoutError: no acknowledgement for `timeout` seconds.
-            nats.errors.Error, nats.js.errors.Error: a chunk was refused; some may have been stored.
+            nats.errors.Error: the connection is closed, or down with its buffer full.
         """
-        acks: list[asyncio.Future[PubAck]] = []
+        acks: list[asyncio.Future[None]] = []
+        refusals: list[Error] = []
         try:
             for start in range(0, len(data), chunk_size):
+                if any(ack.done() and ack.exception() for ack in acks[-_LOOK_BACK:]):
+                    break
                 acks.append(await self._publish(subject, data[start : start + chunk_size]))
+                if start // _BURST != (start + chunk_size) // _BURST:
+                    # Publishing only fills a buffer. Let the client write it out, while the rest is prepared.
+                    await asyncio.sleep(0)
             for ack in acks:
-                await asyncio.wait_for(ack, self._timeout)
+                # After a refusal too: what is still under way would otherwise arrive after its purge.
+                try:
+                    await asyncio.wait_for(ack, self._timeout)
+                except Error as e:
+                    refusals.append(e)
+            if refusals:
+                raise refusals[0]
         finally:
             for ack in acks:
                 if not ack.cancel() and not ack.cancelled():
                     ack.exception()  # seen, so that nobody reports it as never retrieved
         return len(acks)
 
-    async def _publish(self, subject: str, chunk: bytes) -> asyncio.Future[PubAck]:
+    async def _publish(self, subject: str, chunk: bytes) -> asyncio.Future[None]:
         taken = await self._budget.take(len(chunk))
-        try:
-            ack = await self._js.publish_async(subject, chunk)  # pyright: ignore[reportUnknownMemberType]
-        except BaseException:
-            self._budget.give(taken)
-            raise
+        ack: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         ack.add_done_callback(lambda _: self._budget.give(taken))
+        try:
+            reply = await self._replies.open(lambda message: _settle(ack, message))
+            ack.add_done_callback(lambda _: self._replies.close(reply))
+            await self._client.publish(subject, chunk, reply=reply)
+        except BaseException:
+            ack.cancel()
+            raise
         return ack
+
+
+def _settle(ack: asyncio.Future[None], message: Msg) -> None:
+    if ack.done():
+        return
+    if (message.headers or {}).get("Status") == "503":
+        ack.set_exception(NoStreamResponseError())
+        return
+    try:
+        error = _ack_decoder.decode(message.data).error
+    except msgspec.DecodeError:
+        error = ApiError(description="an acknowledgement that is none")
+    if error is None:
+        ack.set_result(None)
+    else:
+        ack.set_exception(APIError(code=error.code, err_code=error.err_code, description=error.description))
 
 
 class _Slice:
@@ -187,15 +136,12 @@ class _Slice:
 class Downloader:
     """Fetches chunks by direct get in batches (ADR-31): one request for up to `SLICE` bytes."""
 
-    def __init__(self, client: Client, prefix: str, timeout: float) -> None:
+    def __init__(self, client: Client, replies: Replies, prefix: str, timeout: float) -> None:
         self._client = client
         self._prefix = prefix
         self._timeout = timeout
         self._budget = ByteBudget(IN_FLIGHT)
-        self._inbox = client.new_inbox()
-        self._subscribed: asyncio.Task[Subscription] | None = None
-        self._slices: dict[str, _Slice] = {}
-        self._count = 0
+        self._replies = replies
 
     async def fetch(self, stream: str, subject: str, size: int, chunks: int, digest: RunningDigest) -> list[bytes]:
         """The messages on `subject`, oldest first, until they make `size` bytes or there are no more.
@@ -207,7 +153,6 @@ class Downloader:
             TimeoutError: nothing arrived for `timeout` seconds.
             nats.errors.Error: the connection is down.
         """
-        await self._listen()
         got: list[bytes] = []
         missing = size
         seq = 1
@@ -222,32 +167,16 @@ class Downloader:
         return got
 
     async def _fetch_slice(self, stream: str, subject: str, seq: int, batch: int, digest: RunningDigest) -> _Slice:
-        self._count += 1
-        token = str(self._count)
-        part = self._slices[token] = _Slice(digest)
+        part = _Slice(digest)
         request = {"seq": seq, "next_by_subj": subject, "batch": batch, "max_bytes": SLICE}
+        reply = await self._replies.open(part.add)
         try:
-            await self._client.publish(
-                f"{self._prefix}.DIRECT.GET.{stream}", msgspec.json.encode(request), reply=f"{self._inbox}.{token}"
-            )
+            await self._client.publish(f"{self._prefix}.DIRECT.GET.{stream}", msgspec.json.encode(request), reply=reply)
             while not part.ended.done():
                 before = part.size
                 await asyncio.wait({part.ended}, timeout=self._timeout)
                 if not part.ended.done() and part.size == before:
                     raise TimeoutError("no part of it arrives")
         finally:
-            del self._slices[token]
+            self._replies.close(reply)
         return part
-
-    async def _listen(self) -> None:
-        """One subscription for all answers; it lives as long as the connection and survives reconnects."""
-        if self._subscribed is None or (self._subscribed.done() and self._subscribed.exception()):
-            self._subscribed = asyncio.create_task(
-                self._client.subscribe(f"{self._inbox}.*", cb=self._on_message)  # pyright: ignore[reportUnknownMemberType]
-            )
-        await asyncio.shield(self._subscribed)
-
-    async def _on_message(self, message: Msg) -> None:
-        part = self._slices.get(message.subject.rpartition(".")[2])
-        if part is not None:
-            part.add(message)

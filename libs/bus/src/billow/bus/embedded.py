@@ -210,6 +210,9 @@ class EmbeddedServer:
         jetstream: dict[str, Any] = {
             "store_dir": str(self.store_dir),
             "max_memory_store": 256 * 1024 * 1024,
+            # The default is a share of the free disk, and the safety stops of the streams are reserved from it: on
+            # a small disk they could not be created. They stay far from full on one machine.
+            "max_file_store": 1024**4,
             "sync_interval": self._sync_interval,
         }
         if self._domain is not None:

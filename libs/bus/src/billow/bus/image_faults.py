@@ -21,7 +21,7 @@ def check_readable(key: str, info: ObjectInfo, sha256: str | None, max_bytes: in
             f"Image {key!r} has {size:,} bytes, and at most {max_bytes:,} are accepted. Send a smaller one.",
             code="image_too_large",
         )
-    if sha256 is not None and digest_bytes(info.digest or "") != bytes.fromhex(sha256):
+    if sha256 is not None and (digest_bytes(info.digest or "") or b"").hex() != sha256.lower():
         raise damaged(key, "it is not the one with the sha256 that was announced")
 
 

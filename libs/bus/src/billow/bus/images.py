@@ -16,10 +16,12 @@ from nats.js import api
 from nats.nuid import NUID
 
 from billow.bus import objects
-from billow.bus.chunks import CHUNK_SIZE, LARGE, Downloader, RunningDigest, Uploader, sha256_of
+from billow.bus.chunks import CHUNK_SIZE, Downloader, Uploader
+from billow.bus.digests import LARGE, RunningDigest, sha256_of
 from billow.bus.faults import translated
 from billow.bus.image_faults import check_readable, contended, damaged, missing
-from billow.bus.objects import MalformedError, NoBucketError, NoMessageError, ObjectInfo, Stored
+from billow.bus.objects import NoBucketError, NoMessageError, ObjectInfo, Stored
+from billow.bus.replies import Replies
 from billow.bus.topology import IMAGES_MAX_AGE
 from billow.runtime.errors import PermanentError
 from billow.schemas.subjects import images_bucket
@@ -31,7 +33,8 @@ REUSE_SECONDS = 3600.0
 _ATTEMPTS = 20
 """Of reading or writing a key that others keep replacing."""
 _PURGE_SECONDS = 2.0
-_WRONG_LAST_SEQUENCE = 10071
+_WRONG_LAST_SEQUENCE = (10071, 10164)
+"""The second one comes from a cluster where the message in the way is not yet agreed upon."""
 _NAME_IN_USE = 10058
 
 log = structlog.get_logger()
@@ -77,8 +80,9 @@ class ImageStore:
         self._max_age = max_age
         self._replicas = replicas
         self._reader = objects.ObjectReader(client, prefix, timeout)
-        self._uploader = Uploader(self._js, timeout)
-        self._downloader = Downloader(client, prefix, timeout)
+        replies = Replies(client)
+        self._uploader = Uploader(client, replies, timeout)
+        self._downloader = Downloader(client, replies, prefix, timeout)
         self._nuid = NUID()
 
     async def ensure_bucket(self, tenant: str, max_age: float | None = None, replicas: int | None = None) -> None:
@@ -156,13 +160,15 @@ class ImageStore:
         """
         bucket = images_bucket(tenant)
         with translated(f"deleting image {key!r}"):
-            for _ in range(_ATTEMPTS):
+            for attempt in range(_ATTEMPTS):
+                await asyncio.sleep(0.01 * attempt)
                 stored = await self._stored(bucket, key, leader=True)
-                if stored is None or stored.info.deleted:
+                if stored is None or (stored.info is not None and stored.info.deleted):
                     return
-                gone = ObjectInfo(name=key, bucket=bucket, nuid=stored.info.nuid, deleted=True)
+                nuid = stored.info.nuid if stored.info else self._nuid.next().decode()
+                gone = ObjectInfo(name=key, bucket=bucket, nuid=nuid, size=0, chunks=0, digest="", deleted=True)
                 if await self._describe(gone, stored):
-                    await self._purge(bucket, stored.info.nuid)
+                    await self._purge(bucket, nuid)
                     return
         raise contended(key)
 
@@ -171,11 +177,13 @@ class ImageStore:
     ) -> ImageInfo:
         bucket = images_bucket(tenant)
         try:
-            before = await self._stored(bucket, key)
+            before = await self._reader.describe(bucket, key)
         except NoBucketError:
             await self._create_bucket(bucket, self._max_age, self._replicas)
             before = None
-        if before is not None and before.info.size == len(data) and _is_fresh(before, await hashing):
+        except NoMessageError:
+            before = None
+        if _is_fresh(before, len(data)) and _has_digest(before, await hashing):
             return ImageInfo(key, len(data), (await hashing).hex())
         nuid = self._nuid.next().decode()
         chunk_size = min(CHUNK_SIZE, self._client.max_payload)
@@ -203,7 +211,7 @@ class ImageStore:
 
         Several may do so at once: each waits its turn by the sequence of what it replaces.
         """
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             try:
                 if await self._describe(info, before):
                     break
@@ -211,11 +219,12 @@ class ImageStore:
                 # Refused. After any other error it may be stored all the same, and then needs its chunks.
                 await self._purge(info.bucket, info.nuid)
                 raise
+            await asyncio.sleep(0.01 * attempt)  # the other's may still be under way
             before = await self._stored(info.bucket, info.name, leader=True)
         else:
             await self._purge(info.bucket, info.nuid)
             raise contended(info.name)
-        if before is not None and not before.info.deleted:
+        if before is not None and before.info is not None and not before.info.deleted:
             await self._purge(info.bucket, before.info.nuid)
 
     async def _describe(self, info: ObjectInfo, before: Stored | None) -> bool:
@@ -230,7 +239,7 @@ class ImageStore:
                 },
             )
         except nats.js.errors.APIError as e:
-            if e.err_code == _WRONG_LAST_SEQUENCE:
+            if e.err_code in _WRONG_LAST_SEQUENCE:
                 return False
             raise
         return True
@@ -240,14 +249,11 @@ class ImageStore:
     ) -> ObjectInfo:
         """What describes a readable object. A replica may be behind, so only the leader's no is final."""
         try:
-            try:
-                stored = await self._stored(bucket, key, leader=leader)
-            except NoBucketError:
-                stored = None
-            except MalformedError as e:
-                raise damaged(key, str(e)) from e
-            if stored is None or stored.info.deleted:
+            stored = await self._stored(bucket, key, leader=leader)
+            if stored is None or (stored.info is not None and stored.info.deleted):
                 raise missing(key)
+            if stored.info is None:
+                raise damaged(key, "what describes it is not a description")
             check_readable(key, stored.info, sha256, max_bytes)
             return stored.info
         except PermanentError:
@@ -302,7 +308,11 @@ class ImageStore:
             log.warning("chunks left behind", subject=subject, reason=repr(e))
 
 
-def _is_fresh(stored: Stored, digest: bytes) -> bool:
-    age = (datetime.now(UTC) - stored.time).total_seconds()
-    same = not stored.info.deleted and objects.digest_bytes(stored.info.digest or "") == digest
-    return same and age < REUSE_SECONDS
+def _is_fresh(stored: Stored | None, size: int) -> bool:
+    if stored is None or stored.info is None or stored.info.deleted or stored.info.size != size:
+        return False
+    return (datetime.now(UTC) - stored.time).total_seconds() < REUSE_SECONDS
+
+
+def _has_digest(stored: Stored | None, digest: bytes) -> bool:
+    return stored is not None and stored.info is not None and objects.digest_bytes(stored.info.digest or "") == digest

@@ -16,6 +16,8 @@ from nats.errors import NoRespondersError
 from nats.js import api
 from nats.js.errors import APIError
 
+from billow.bus.digests import LARGE
+
 DIGEST_PREFIX = "SHA-256="
 _NO_MESSAGE = 10037
 _NO_STREAM = 10059
@@ -29,15 +31,18 @@ class ObjectOptions(msgspec.Struct, omit_defaults=True):
 
 
 class ObjectInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The describing message. Other clients leave out or null what they do not use; `mtime` is never stored by us."""
+    """The describing message. Other clients leave out or null what they do not use.
+
+    Written to the letter of the stock client: size 0 must be said, or its readers wait for ever; `mtime` is not stored.
+    """
 
     name: str
     bucket: str = ""
     nuid: str = ""
-    size: int | None = 0
+    size: int | None = None
     """bytes"""
-    chunks: int | None = 0
-    digest: str | None = ""
+    chunks: int | None = None
+    digest: str | None = None
     """`SHA-256=` and the base64url of the digest."""
     deleted: bool | None = False
     description: str | None = None
@@ -49,24 +54,23 @@ class ObjectInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
 class Stored(msgspec.Struct, frozen=True):
     """An object's describing message and where it stands in the stream."""
 
-    info: ObjectInfo
+    info: ObjectInfo | None
+    """None if the message describes nothing: some client wrote what it should not."""
     seq: int
     time: datetime
-
-
-class NoBucketError(Exception):
-    """The stream of the bucket does not exist."""
 
 
 class NoMessageError(Exception):
     """The stream holds no such message."""
 
 
-class MalformedError(Exception):
-    """A describing message that is not one."""
+class NoBucketError(NoMessageError):
+    """There is not even a stream."""
 
 
-class _ApiError(msgspec.Struct):
+class ApiError(msgspec.Struct):
+    """Why the server refuses."""
+
     code: int = 500
     err_code: int = 0
     description: str = ""
@@ -82,13 +86,11 @@ class RawMessage(msgspec.Struct):
 
 class _RawReply(msgspec.Struct):
     message: RawMessage | None = None
-    error: _ApiError | None = None
+    error: ApiError | None = None
 
 
 _info_decoder = msgspec.json.Decoder(ObjectInfo)
 _raw_decoder = msgspec.json.Decoder(_RawReply)
-_LARGE = 256 * 1024
-"""bytes; from here on decoding takes long enough to leave the event loop."""
 
 
 def stream_name(bucket: str) -> str:
@@ -138,8 +140,8 @@ def digest_bytes(text: str) -> bytes | None:
 def _parse(data: bytes, seq: int, time: datetime) -> Stored:
     try:
         return Stored(_info_decoder.decode(data), seq, time)
-    except msgspec.DecodeError as e:
-        raise MalformedError(f"the message that describes it is not valid: {e}") from e
+    except msgspec.DecodeError:
+        return Stored(None, seq, time)
 
 
 class ObjectReader:
@@ -157,7 +159,7 @@ class ObjectReader:
         `leader` only that one is asked.
 
         Raises:
-            NoBucketError, NoMessageError, MalformedError: as they say.
+            NoBucketError, NoMessageError: as they say.
             TimeoutError, nats.errors.Error: no answer.
         """
         subject = info_subject(bucket, name)
@@ -185,13 +187,13 @@ class ObjectReader:
         reply = await self._client.request(
             f"{self._prefix}.STREAM.MSG.GET.{stream_name(bucket)}", msgspec.json.encode(which), timeout=self._timeout
         )
-        if len(reply.data) > _LARGE:
+        if len(reply.data) > LARGE:
             answer = await asyncio.to_thread(_raw_decoder.decode, reply.data)
         else:
             answer = _raw_decoder.decode(reply.data)
         if answer.message is not None:
             return answer.message
-        error = answer.error or _ApiError(description="empty reply")
+        error = answer.error or ApiError(description="empty reply")
         if error.err_code == _NO_STREAM:
             raise NoBucketError
         if error.err_code == _NO_MESSAGE:

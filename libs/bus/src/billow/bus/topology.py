@@ -84,8 +84,8 @@ DEADLETTERS = StreamSpec(
 )
 STREAMS: tuple[StreamSpec, ...] = (DOCUMENTS, INFERENCE, RESULTS, DEADLETTERS)
 
-IMAGES_MAX_AGE = DOCUMENTS.max_age
-"""seconds; the originals live as long as the events that name them."""
+IMAGES_MAX_AGE = DOCUMENTS.max_age + DAY
+"""seconds; an original outlives every event that names it, also one that is sent again a while after its upload."""
 
 WAITS_BUCKET = "WAITS"
 """Key-value bucket: how many deliveries of a message ended in an orderly wait, which do not count as failures."""

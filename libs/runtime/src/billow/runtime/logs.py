@@ -13,11 +13,7 @@ def configure_logs(service: str, *, level: str = "info", format: str = "json") -
     Libraries that log through `logging` (nats-py, SQLAlchemy) show warnings and errors only.
     """
     number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
-    renderer: structlog.typing.Processor
-    if format == "console":
-        renderer = structlog.dev.ConsoleRenderer()
-    else:
-        renderer = structlog.processors.JSONRenderer()
+    renderer = structlog.dev.ConsoleRenderer() if format == "console" else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -12,6 +12,7 @@ from typing import Protocol
 import nats
 import pytest
 import pytest_asyncio
+from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
 from billow.bus.embedded import EmbeddedServer
@@ -82,3 +83,12 @@ async def nats_server(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIt
         pytest.exit(f"{url} holds streams ({', '.join(streams)}); tests would delete them. Use an empty server.", 4)
     yield external
     await external.wipe()
+
+
+@pytest_asyncio.fixture
+async def nats_client(nats_server: NatsServer) -> AsyncIterator[Client]:
+    """A connection of this test's own to `nats_server`."""
+    async with await nats.connect(  # pyright: ignore[reportUnknownMemberType]
+        nats_server.url, pending_size=16 * 1024 * 1024
+    ) as client:
+        yield client
