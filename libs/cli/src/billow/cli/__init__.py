@@ -1,0 +1,1 @@
+"""The `billow` command, and the whole stack on one machine."""

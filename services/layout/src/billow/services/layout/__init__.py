@@ -1,0 +1,1 @@
+"""recognized -> analyzed: what the words mean."""

@@ -1,0 +1,1 @@
+"""submitted -> recognized: what stands on every page, and where."""

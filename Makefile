@@ -1,0 +1,72 @@
+# The doors of the project; `make help` lists them.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
+UV := .tools/bin/uv
+RUN := $(UV) run --frozen --all-groups --no-progress
+PATHS := schemas libs services models samples benchmarks
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test lint format types schemas imports bench-accuracy bench-overhead bench-memory \
+	bench-image-store clean
+
+help: ## List these doors
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+$(UV):
+	@echo "Setting up uv $(UV_VERSION) in .tools"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Billow needs Python 3.11 or newer; set PYTHON=...")'
+	@$(PYTHON) -m venv .tools
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.light: $(UV) uv.lock pyproject.toml
+	@echo "Installing the locked dependencies"
+	@$(UV) sync --frozen --no-default-groups --quiet --inexact --python $(PYTHON)
+	@touch $@
+
+.venv/.full: $(UV) uv.lock pyproject.toml
+	@$(UV) sync --frozen --all-groups --quiet --python $(PYTHON)
+	@touch $@ .venv/.light
+
+setup: .venv/.full ## Install everything for development into .venv
+
+demo: .venv/.light ## Two sample receipts and an invoice through the whole system, here, now
+	@.venv/bin/billow extract --format table samples/receipt-cafe.jpg samples/receipt-market.jpg samples/invoice.pdf
+
+up: .venv/.light ## Keep the whole stack running on this machine until Ctrl-C
+	@.venv/bin/billow up
+
+test: .venv/.full ## Run the unit, contract and component tests
+	@.venv/bin/billow models pull >/dev/null
+	@.venv/bin/pytest -q
+
+lint: .venv/.full ## Check style, formatting and who may import whom
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/lint-imports
+
+format: .venv/.full ## Format the code
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+types: .venv/.full ## Check the types (pyright, strict)
+	@.venv/bin/pyright
+
+schemas: .venv/.full ## Export the JSON Schemas of events and records
+	@.venv/bin/python -m billow.schemas.export schemas/json
+
+bench-accuracy: .venv/.full ## Accuracy beside RapidOCR on a labelled folder: make bench-accuracy DATA=folder
+	@UV=$(abspath $(UV)) .venv/bin/python -m benchmarks.accuracy --data "$(DATA)" $(ARGS)
+
+bench-overhead: .venv/.full ## Share of a document's time that is not model time: make bench-overhead DATA=folder
+	@.venv/bin/python -m benchmarks.overhead --data "$(DATA)" $(ARGS)
+
+bench-memory: .venv/.full ## Memory of each process, idle and working: make bench-memory DATA=folder
+	@.venv/bin/python -m benchmarks.memory --data "$(DATA)" $(ARGS)
+
+bench-image-store: .venv/.full ## Image store beside the stock object store
+	@.venv/bin/python -m benchmarks.image_store $(ARGS)
+
+clean: ## Remove what was installed here
+	rm -rf .venv .tools .pytest_cache .ruff_cache

@@ -1,0 +1,80 @@
+"""`billow submit` and `billow get`: hand in now, ask later."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from billow.cli import render
+from billow.cli.paths import documents
+from billow.cli.settings import CliSettings
+from billow.client import Billow
+from billow.runtime.errors import PermanentError, TransientError
+from billow.schemas import codec
+from billow.schemas.labels import Kind, Lane
+
+
+async def submit(
+    paths: Sequence[Path],
+    *,
+    kind: Kind | None,
+    language: str | None,
+    lane: Lane,
+    document_id: str | None,
+    tenant: str,
+    settings: CliSettings,
+    out: Console,
+    err: Console,
+) -> bool:
+    """Hand in files; prints `<document id> TAB <path>` for each that is safely stored. True if all are.
+
+    Raises:
+        StackUnreachableError: the stack does not answer.
+    """
+    accepted = True
+    async with Billow(settings.nats_url or None, tenant=tenant) as billow:
+        for path in documents(paths):
+            try:
+                data = await asyncio.to_thread(path.read_bytes)
+                name = await billow.submit(
+                    data, source=str(path), document_id=document_id, kind=kind, language=language, lane=lane
+                )
+            except OSError as e:
+                err.print(Text(f"{path}: {e.strerror or e}. Check the path.", style="red"))
+                accepted = False
+            except (TransientError, PermanentError) as e:
+                err.print(Text(f"{path}: not accepted: {e}", style="red"))
+                accepted = False
+            else:
+                # Not `print`: rich expands tabs and wraps.
+                out.file.write(f"{name}\t{path}\n")
+    return accepted
+
+
+async def get(
+    document_id: str, *, wait: float, table: bool, tenant: str, settings: CliSettings, out: Console, err: Console
+) -> bool:
+    """Print the record of a document, waiting up to `wait` seconds for it; True if it completed.
+
+    Raises:
+        StackUnreachableError: the stack does not answer.
+    """
+    async with Billow(settings.nats_url or None, tenant=tenant) as billow:
+        record = await billow.get(document_id)
+        if record is None and wait > 0:
+            try:
+                record = await billow.result(document_id, timeout=wait)
+            except TimeoutError as e:
+                err.print(Text(str(e), style="red"))
+                return False
+    if record is None:
+        message = f"No record of {document_id} in tenant {tenant!r} yet. Wait for it with --wait SECONDS."
+        err.print(Text(message, style="red"))
+        return False
+    if table:
+        out.print(render.panel(record))
+    else:
+        out.file.write(codec.encode(record).decode() + "\n")
+    return record.status == "completed"

@@ -1,0 +1,1 @@
+"""The whole system as processes of this machine."""

@@ -1,0 +1,115 @@
+"""nats-server, services and workers of one machine, started together and stopped in order."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from billow.bus.connection import Bus
+from billow.bus.embedded import EmbeddedServer
+from billow.bus.images import ImageStore
+from billow.bus.provision import provision
+from billow.cli.stack.process import SupervisedProcess
+
+SERVICES = ("ocr", "layout", "receipt")
+DEFAULT_MODELS = ("ppocr-v6-det-small", "ppocr-v6-rec-small", "rules")
+
+Progress = Callable[[str], None]
+
+
+class Stack:
+    """Everything that `billow up` runs. Each part is a process of its own, as in the cluster."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        models: Sequence[str] = DEFAULT_MODELS,
+        tenant: str = "default",
+        log_level: str = "info",
+    ) -> None:
+        """`folder` keeps streams, database and logs; `port` None takes a free one."""
+        self.folder = folder.absolute()
+        self._port = port
+        self._models = tuple(models)
+        self._tenant = tenant
+        self._log_level = log_level
+        self.server: EmbeddedServer | None = None
+        self.processes: dict[str, SupervisedProcess] = {}
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        if self.server is None:
+            raise RuntimeError("the stack has not started")
+        return self.server.url
+
+    @property
+    def logs(self) -> Path:
+        """Folder with one log a process."""
+        return self.folder / "logs"
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the records."""
+        return f"sqlite+aiosqlite:///{self.folder / 'billow.db'}"
+
+    async def start(self, progress: Progress = lambda _: None, *, timeout: float = 60.0) -> Self:
+        """Start all parts and wait until each takes work; on failure stop what has started.
+
+        Raises:
+            StackUnreachableError: a part cannot start; the message has the end of its log.
+        """
+        self.logs.mkdir(parents=True, exist_ok=True)
+        try:
+            progress("nats-server")
+            self.server = await EmbeddedServer.start(self.folder / "nats", self._port, self.logs / "nats-server.log")
+            await self._provision()
+            for process in self._make_processes():
+                self.processes[process.name] = process
+                process.start()
+            for process in self.processes.values():
+                progress(process.name)
+                await process.wait_ready(timeout)
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def stop(self) -> None:
+        """Let all parts drain, the server last. Safe to call twice."""
+        await asyncio.gather(*(process.stop() for process in self.processes.values()))
+        if self.server is not None:
+            await self.server.stop()
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _provision(self) -> None:
+        async with await Bus.connect(self.url, name="up") as bus:
+            await provision(bus)
+            # So that a plain NATS client finds the bucket before anything was submitted.
+            await ImageStore(bus.client, bus.domain).ensure_bucket(self._tenant)
+
+    def _make_processes(self) -> list[SupervisedProcess]:
+        environ = {
+            "BILLOW_NATS_URL": self.url,
+            "BILLOW_LOG_LEVEL": self._log_level,
+            "BILLOW_DATABASE_URL": self.database_url,
+            "BILLOW_STOP_WITH_PARENT": "1",
+        }
+        commands = {name: [sys.executable, "-m", f"billow.services.{name}"] for name in SERVICES}
+        commands |= {
+            f"worker-{model}": [sys.executable, "-m", "billow.services.worker", model] for model in self._models
+        }
+        return [
+            SupervisedProcess(name, command, environ=environ, folder=self.logs) for name, command in commands.items()
+        ]

@@ -1,0 +1,156 @@
+"""The client: puts the original into the bucket, publishes `submitted`, waits for the outcome."""
+
+import secrets
+from datetime import UTC, datetime
+from typing import Self
+
+from billow.bus.connection import Bus
+from billow.bus.images import ImageStore
+from billow.bus.outcome import OutcomeWatch, latest_record
+from billow.bus.provision import provision
+from billow.bus.publish import latest_event, publish_event
+from billow.client.settings import ClientSettings
+from billow.schemas.events import ImageRef, Recognized, Submitted, event_id
+from billow.schemas.geometry import TextLine
+from billow.schemas.labels import Kind, Lane
+from billow.schemas.record import Record
+from billow.schemas.subjects import original_key
+from billow.schemas.tokens import check_token
+
+DEFAULT_URL = "nats://127.0.0.1:4222"
+
+
+class Billow:
+    """One connection for as many documents as you like; safe to share between tasks of one event loop."""
+
+    def __init__(self, url: str | None = None, *, tenant: str | None = None, domain: str | None = None) -> None:
+        """What is not given comes from `BILLOW_NATS_URL`, `BILLOW_TENANT` and `BILLOW_NATS_DOMAIN`.
+
+        Raises:
+            ValueError: `tenant` is not a token (a-z, 0-9, '_', '-').
+        """
+        settings = ClientSettings.from_environment()
+        self.url = url or settings.nats_url or DEFAULT_URL
+        self.tenant = check_token(tenant or settings.tenant, "tenant")
+        self._domain = domain or settings.nats_domain or None
+        self._bus: Bus | None = None
+        self._images: ImageStore | None = None
+
+    async def connect(self, *, timeout: float = 5.0) -> Self:
+        """Connect and make sure that the streams exist.
+
+        Raises:
+            StackUnreachableError: no server answered within `timeout` seconds.
+        """
+        bus = await Bus.connect(self.url, name="client", domain=self._domain, timeout=timeout)
+        await provision(bus)
+        self._bus, self._images = bus, ImageStore(bus.client, bus.domain)
+        return self
+
+    async def close(self) -> None:
+        """Disconnect. Documents on their way go on."""
+        if self._bus is not None:
+            await self._bus.close()
+            self._bus = None
+
+    async def __aenter__(self) -> Self:
+        return await self.connect()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def submit(
+        self,
+        data: bytes,
+        *,
+        source: str = "",
+        document_id: str | None = None,
+        revision: int = 1,
+        kind: Kind | None = None,
+        language: str | None = None,
+        lane: Lane = "interactive",
+        deadline: datetime | None = None,
+    ) -> str:
+        """Hand in a photo or PDF; returns its document id once it is safely stored.
+
+        With a `document_id` of your own (a token) handing in the same again changes nothing; a higher `revision` is
+        worked on anew.
+
+        Raises:
+            BusyError: the system is full; nothing was accepted. Try again after `delay` seconds.
+            TransientError: no acknowledgement; with the same `document_id` it is safe to try again.
+            ValueError: `document_id` is not a token.
+        """
+        bus, images = self._connected()
+        document_id = check_token(document_id or secrets.token_hex(12), "document_id")
+        key = original_key(document_id)
+        info = await images.put(self.tenant, key, data)
+        await publish_event(
+            bus,
+            Submitted(
+                tenant=self.tenant,
+                document_id=document_id,
+                event_id=event_id("submitted", document_id, revision),
+                occurred_at=datetime.now(UTC),
+                revision=revision,
+                deadline=deadline,
+                image=ImageRef(key=key, sha256=info.sha256, size=info.size),
+                source=source,
+                kind=kind,
+                language=language,
+                lane=lane,
+            ),
+        )
+        return document_id
+
+    async def result(self, document_id: str, *, revision: int = 1, timeout: float | None = None) -> Record:
+        """Wait for the record of a submitted document; a failed one says why in `record.error`.
+
+        Raises:
+            TimeoutError: nothing within `timeout` seconds; the document goes on being processed.
+        """
+        bus, _ = self._connected()
+        async with OutcomeWatch(bus, self.tenant, document_id, revision) as watch:
+            return await watch.record(timeout)
+
+    async def extract(
+        self,
+        data: bytes,
+        *,
+        source: str = "",
+        kind: Kind | None = None,
+        language: str | None = None,
+        lane: Lane = "interactive",
+        timeout: float | None = None,
+    ) -> Record:
+        """`submit` and `result` in one. Raises what they raise."""
+        bus, _ = self._connected()
+        document_id = secrets.token_hex(12)
+        async with OutcomeWatch(bus, self.tenant, document_id, 1) as watch:
+            await self.submit(data, source=source, document_id=document_id, kind=kind, language=language, lane=lane)
+            return await watch.record(timeout)
+
+    async def get(self, document_id: str) -> Record | None:
+        """The newest record of a document, None while there is none.
+
+        Raises:
+            TransientError: NATS does not answer.
+            ValueError: `document_id` is not a token.
+        """
+        bus, _ = self._connected()
+        return await latest_record(bus, self.tenant, document_id)
+
+    async def text(self, document_id: str) -> tuple[TextLine, ...]:
+        """The lines that the OCR stage read, in reading order; empty while it has not.
+
+        Raises:
+            TransientError: NATS does not answer.
+        """
+        bus, _ = self._connected()
+        event = await latest_event(bus, Recognized, self.tenant, document_id)
+        return event.lines if event is not None else ()
+
+    def _connected(self) -> tuple[Bus, ImageStore]:
+        if self._bus is None or self._images is None:
+            raise RuntimeError("Not connected: use `async with Billow() as billow`, or `await billow.connect()`.")
+        return self._bus, self._images

@@ -1,0 +1,37 @@
+"""`python -m billow.services.layout`: settings -> composition -> handlers."""
+
+import sys
+
+from billow.bus.connection import Bus
+from billow.bus.consume import EventConsumer
+from billow.bus.inference import InferenceClient
+from billow.bus.provision import provision
+from billow.bus.topology import LAYOUT
+from billow.runtime.process import Lifecycle, run_service
+from billow.services.layout.handlers import LayoutHandler
+from billow.services.layout.settings import LayoutSettings
+
+
+async def serve(settings: LayoutSettings, lifecycle: Lifecycle) -> None:
+    """Connect, label documents until told to stop, drain."""
+    async with await Bus.connect(
+        settings.nats_url, name="layout", domain=settings.nats_domain or None, timeout=settings.connect_timeout
+    ) as bus:
+        await provision(bus, replicas=settings.replicas)
+        inference = InferenceClient(bus, wait=settings.inference_wait, retry_delay=settings.inference_retry_delay)
+        handler = LayoutHandler(bus, inference, model=settings.layout_model)
+        consumer = EventConsumer(
+            bus, LAYOUT, handler.on_recognized, service="layout", concurrency=settings.layout_concurrency
+        )
+        await consumer.start()
+        lifecycle.ready()
+        await consumer.run(lifecycle.stopping)
+
+
+def main() -> int:
+    """Run the service until it is told to stop; returns the exit code."""
+    return run_service("layout", LayoutSettings, serve)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

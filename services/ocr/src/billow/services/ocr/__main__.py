@@ -1,0 +1,39 @@
+"""`python -m billow.services.ocr`: settings -> composition -> handlers."""
+
+import sys
+
+from billow.bus.connection import Bus
+from billow.bus.consume import EventConsumer
+from billow.bus.images import ImageStore
+from billow.bus.inference import InferenceClient
+from billow.bus.provision import provision
+from billow.bus.topology import OCR
+from billow.runtime.process import Lifecycle, run_service
+from billow.services.ocr.handlers import OcrHandler
+from billow.services.ocr.reading import Reader
+from billow.services.ocr.settings import OcrSettings
+
+
+async def serve(settings: OcrSettings, lifecycle: Lifecycle) -> None:
+    """Connect, read documents until told to stop, drain."""
+    async with await Bus.connect(
+        settings.nats_url, name="ocr", domain=settings.nats_domain or None, timeout=settings.connect_timeout
+    ) as bus:
+        await provision(bus, replicas=settings.replicas)
+        inference = InferenceClient(bus, wait=settings.inference_wait, retry_delay=settings.inference_retry_delay)
+        handler = OcrHandler(
+            bus, ImageStore(bus.client, bus.domain), Reader(inference, settings), max_bytes=settings.max_bytes
+        )
+        consumer = EventConsumer(bus, OCR, handler.on_submitted, service="ocr", concurrency=settings.ocr_concurrency)
+        await consumer.start()
+        lifecycle.ready()
+        await consumer.run(lifecycle.stopping)
+
+
+def main() -> int:
+    """Run the service until it is told to stop; returns the exit code."""
+    return run_service("ocr", OcrSettings, serve)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""Reads one document: decode, find text, cut, recognise. Blocking work runs on threads, models run elsewhere."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+from billow.bus.inference import InferenceClient
+from billow.runtime.timing import Stopwatch
+from billow.schemas.events import Submitted
+from billow.schemas.geometry import Page, Quad, TextLine
+from billow.schemas.inference import Detections, DetectText, Output, Recognitions, RecognizeCrops
+from billow.services.ocr import domain
+from billow.services.ocr.errors import unexpected_answer
+from billow.services.ocr.pictures import cut_crops, in_reading_order
+from billow.services.ocr.settings import OcrSettings
+from billow.vision.document import Document, PageImage, open_document
+from billow.vision.transport import detection_payload
+
+_PAGES_AT_ONCE = 2
+"""While one page is recognised the next one is searched for text; more would only hold memory."""
+
+
+class Reading(NamedTuple):
+    """What a document says."""
+
+    pages: tuple[Page, ...]
+    lines: tuple[TextLine, ...]
+    models: dict[str, str]
+
+
+class Reader:
+    """Reads documents with the help of two models."""
+
+    def __init__(self, inference: InferenceClient, settings: OcrSettings) -> None:
+        self._inference = inference
+        self._settings = settings
+        self._limits = settings.limits()
+
+    async def read(self, event: Submitted, data: bytes, clock: Stopwatch, *, again: bool) -> Reading:
+        """Read all pages.
+
+        Raises:
+            PermanentError: the bytes are no document we can read; the code says why.
+            TransientError: no worker answered in time.
+        """
+        with clock.stage("decode"):
+            document = await asyncio.to_thread(open_document, data, self._limits)
+        try:
+            turn = asyncio.Semaphore(_PAGES_AT_ONCE)
+
+            async def one(index: int) -> tuple[Page, list[TextLine], dict[str, str]]:
+                async with turn:
+                    return await self._page(event, document, index, clock, again=again)
+
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(index)) for index in range(document.page_count)]
+        except ExceptionGroup as errors:
+            # One page decides for the document; its siblings were cancelled with it.
+            raise _first(errors) from errors
+        finally:
+            await asyncio.to_thread(document.close)
+        results = [task.result() for task in tasks]
+        models = {task: model for _, _, used in results for task, model in used.items()}
+        lines = tuple(line for _, found, _ in results for line in found)
+        return Reading(tuple(page for page, _, _ in results), lines, models)
+
+    async def _page(
+        self, event: Submitted, document: Document, index: int, clock: Stopwatch, *, again: bool
+    ) -> tuple[Page, list[TextLine], dict[str, str]]:
+        with clock.stage("decode"):
+            page = await asyncio.to_thread(document.page, index)
+        if page.text_lines is not None:
+            return page.page, list(page.text_lines), {}
+        with clock.stage("encode"):
+            picture, factor = await asyncio.to_thread(
+                detection_payload, page, self._settings.page_side, self._settings.page_quality
+            )
+        found = await self._detect(event, picture, clock, again=again)
+        quads = in_reading_order(found, factor)
+        models = {"text-detection": self._settings.detection_model}
+        if not quads:
+            return page.page, [], models
+        lines = await self._recognize(event, page, index, quads, clock, again=again)
+        return page.page, lines, models | {"text-recognition": self._settings.recognition_model}
+
+    async def _detect(self, event: Submitted, image: bytes, clock: Stopwatch, *, again: bool) -> tuple[Quad, ...]:
+        result = await self._inference.call(
+            event,
+            DetectText(image=image),
+            task="text-detection",
+            model=self._settings.detection_model,
+            lane=event.lane,
+            again=again,
+        )
+        clock.add("text-detection", result.run_ms)
+        if not isinstance(result.output, Detections):
+            raise unexpected_answer(result.model, "text-detection")
+        return result.output.quads
+
+    async def _recognize(
+        self, event: Submitted, page: PageImage, index: int, quads: Sequence[Quad], clock: Stopwatch, *, again: bool
+    ) -> list[TextLine]:
+        with clock.stage("crop"):
+            crops, widths = await asyncio.to_thread(cut_crops, page, quads)
+        parts = domain.chunks(crops, widths)
+        async with asyncio.TaskGroup() as group:
+            calls = [
+                group.create_task(
+                    self._inference.call(
+                        event,
+                        RecognizeCrops(crops=tuple(crops[i] for i in part)),
+                        task="text-recognition",
+                        model=self._settings.recognition_model,
+                        lane=event.lane,
+                        again=again,
+                    )
+                )
+                for part in parts
+            ]
+        read: list[tuple[int, str, float]] = []
+        for part, call in zip(parts, calls, strict=True):
+            result = call.result()
+            clock.add("text-recognition", result.run_ms)
+            output = _recognitions(result.output, result.model, len(part))
+            read += zip(part, output.texts, output.confidences, strict=True)
+        return domain.lines_of_page(index, quads, read, min_confidence=self._settings.min_text_confidence)
+
+
+def _first(errors: ExceptionGroup[Exception]) -> Exception:
+    error = errors.exceptions[0]
+    return _first(cast("ExceptionGroup[Exception]", error)) if isinstance(error, ExceptionGroup) else error
+
+
+def _recognitions(output: Output | None, model: str, count: int) -> Recognitions:
+    if not isinstance(output, Recognitions) or len(output.texts) != count or len(output.confidences) != count:
+        raise unexpected_answer(model, "text-recognition")
+    return output

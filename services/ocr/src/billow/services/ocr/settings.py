@@ -1,0 +1,36 @@
+"""What the OCR service can be told through the environment."""
+
+from billow.runtime.settings import ProcessSettings
+from billow.vision.media import Limits
+from billow.vision.transport import DETECTION_SIDE
+
+
+class OcrSettings(ProcessSettings, frozen=True, kw_only=True):
+    """Environment of the OCR service, `BILLOW_<FIELD>`."""
+
+    detection_model: str = "ppocr-v6-det-small_1-0-0"
+    recognition_model: str = "ppocr-v6-rec-small_1-0-0"
+    ocr_concurrency: int = 4
+    """Documents in hand at once."""
+    inference_wait: float = 20.0
+    """seconds until a document frees its slot because no worker answers"""
+    inference_retry_delay: float = 10.0
+    """seconds until such a document is tried again"""
+    min_text_confidence: float = 0.5
+    """Lines that the recogniser is less sure of are noise, 0..1."""
+    max_bytes: int = Limits().max_bytes
+    max_pixels: int = Limits().max_pixels
+    """px a page, width times height"""
+    max_pages: int = Limits().max_pages
+    pdf_dpi: float = Limits().pdf_dpi
+    """px per inch at which PDF pages without a usable text layer are rendered"""
+    page_side: int = DETECTION_SIDE
+    """px; the long side of a page as the detector gets it, crops are still cut from all pixels"""
+    page_quality: int = 90
+    """JPEG quality of pages that must be encoded anew for the link, 1..100"""
+
+    def limits(self) -> Limits:
+        """What a document may measure before it is refused."""
+        return Limits(
+            max_bytes=self.max_bytes, max_pixels=self.max_pixels, max_pages=self.max_pages, pdf_dpi=self.pdf_dpi
+        )

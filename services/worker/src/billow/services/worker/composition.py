@@ -1,0 +1,68 @@
+"""From a model's name to a model that runs."""
+
+from typing import TypeVar
+
+import msgspec
+
+from billow.engines.catalog import Catalog
+from billow.engines.load import load_engine
+from billow.engines.manifest import Manifest
+from billow.engines.protocol import Engine
+from billow.engines.settings import model_cache, model_folders
+from billow.engines.weights import verify
+from billow.runtime.errors import PermanentError, UsageError
+from billow.services.worker.tasks.protocol import TaskModel
+
+P = TypeVar("P", bound=msgspec.Struct)
+
+REQUESTS_AT_ONCE = {"text-detection": 1, "text-recognition": 4, "token-classification": 8}
+"""Requests taken from the queue for one batch, by task. A detection is one big array already; a recognition request
+holds up to 64 crops, and the crops of several documents fill each other's batches."""
+
+
+def find_model(name: str) -> Manifest:
+    """The manifest of a model. Raises UsageError for a name that nobody knows."""
+    if not name:
+        raise UsageError("Which model? Name one: `billow worker MODEL`; `billow models list` shows them.")
+    return Catalog(model_folders()).get(name)
+
+
+def load_model(manifest: Manifest, *, threads: int) -> tuple[TaskModel, Engine]:
+    """Verify the weights, load them, and dress the engine for its task; blocks for as long as that takes.
+
+    Raises:
+        PermanentError: weights missing or not what the manifest says, runtime missing, or a bad model.
+    """
+    weights = verify(manifest, model_cache())
+    engine = load_engine(manifest, weights, threads=threads or None)
+    return _dress(manifest, engine), engine
+
+
+def _dress(manifest: Manifest, engine: Engine) -> TaskModel:
+    # Imported by need: a worker of `rules` never loads OpenCV.
+    match manifest.task:
+        case "text-detection":
+            from billow.services.worker.tasks.detection import TextDetection
+            from billow.vision.detection import DetectionParameters
+
+            return TextDetection(engine, _parameters(manifest, DetectionParameters))
+        case "text-recognition":
+            from billow.services.worker.tasks.recognition import TextRecognition
+            from billow.vision.recognition import RecognitionParameters
+
+            return TextRecognition(engine, _parameters(manifest, RecognitionParameters))
+        case "token-classification":
+            from billow.services.worker.tasks.classification import TokenClassification
+
+            return TokenClassification(engine, manifest.parameters)
+
+
+def _parameters(manifest: Manifest, type_: type[P]) -> P:
+    try:
+        return msgspec.convert(manifest.parameters, type_)
+    except msgspec.ValidationError as e:
+        raise PermanentError(
+            f"[parameters] in the manifest of {manifest.token}: {e}. Known are: "
+            f"{', '.join(field.name for field in msgspec.structs.fields(type_))}.",
+            code="invalid_parameters",
+        ) from e
