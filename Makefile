@@ -22,7 +22,7 @@ $(UV):
 
 .venv/.light: $(UV) uv.lock pyproject.toml
 	@echo "Installing the locked dependencies"
-	@$(UV) sync --frozen --no-default-groups --quiet --inexact --python $(PYTHON)
+	@$(UV) sync --frozen --quiet --inexact --python $(PYTHON)
 	@touch $@
 
 .venv/.full: $(UV) uv.lock pyproject.toml

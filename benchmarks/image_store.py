@@ -3,8 +3,8 @@
     uv run python benchmarks/image_store.py [--rounds 15] [--url nats://...]
 
 Rounds of all ways are interleaved, so that a busy moment of the machine hits all alike; the tables show medians and,
-less disturbed by others, the best of all rounds. The yardstick is one message of the same size read by direct get. The last column is what sha256 alone takes, which both
-stores compute on put and on get.
+less disturbed by others, the best of all rounds. The yardstick is one message of the same size read by direct get. The
+last column is what sha256 alone takes, which both stores compute on put and on get.
 """
 
 import argparse

@@ -55,7 +55,7 @@ async def test_records_come_in_the_order_given_and_one_failure_makes_exit_code_1
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["source"] for row in rows] == [str(empty), str(photo), str(missing)]
     assert [row["status"] for row in rows] == ["failed", "completed", "failed"]
-    assert [(row["error"] or {}).get("code") for row in rows] == ["empty_file", None, "file_not_found"]
+    assert [row["error"] and row["error"]["code"] for row in rows] == ["empty_file", None, "file_not_found"]
     assert str(missing) in rows[2]["error"]["message"]
     assert all(row["schema"] == "billow.record.v1" for row in rows)
     assert (code, err) == (1, "")

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Documents through the whole system, good ones and bad ones. Nothing is mocked."""
 
 import asyncio
@@ -17,13 +18,14 @@ from billow.client import Billow
 from billow.schemas.record import Record
 from billow.services.receipt.store import Store
 from samples.receipts import render_receipt
+from samples.truth import Truth
 
 pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module")]
 
 PATIENCE = 120
 
 
-def png(image: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> bytes:
+def png(image: cv2.typing.MatLike) -> bytes:
     return cv2.imencode(".png", image)[1].tobytes()
 
 
@@ -145,8 +147,8 @@ async def test_a_failed_document_is_among_the_dead_letters_and_in_the_database(b
         assert await store.get("default", document) == record
     finally:
         await store.close()
-    async with await nats.connect(stack.url) as client:  # pyright: ignore[reportUnknownMemberType]
-        js = client.jetstream()  # pyright: ignore[reportUnknownMemberType]
+    async with await nats.connect(stack.url) as client:
+        js = client.jetstream()
         letter = await js.get_last_msg("DEADLETTERS", "deadletters.default.ocr.submitted")
     assert json.loads(letter.data or b"")["document_id"] == document
     assert (letter.headers or {})["Billow-Dead-Code"] == "unsupported_media_type"
@@ -165,8 +167,8 @@ async def test_an_unreadable_event_fails_the_document_of_its_subject(
     billow: Billow, stack: Stack, payload: bytes, code: str
 ) -> None:
     document = f"strange-{abs(hash(payload)):x}"
-    async with await nats.connect(stack.url) as client:  # pyright: ignore[reportUnknownMemberType]
-        await client.jetstream().publish(f"documents.default.submitted.{document}", payload)  # pyright: ignore[reportUnknownMemberType]
+    async with await nats.connect(stack.url) as client:
+        await client.jetstream().publish(f"documents.default.submitted.{document}", payload)
         record = await billow.result(document, timeout=PATIENCE)
     assert error_code(record) == code
     assert record.error is not None
@@ -182,8 +184,8 @@ async def test_an_event_that_names_no_image_fails_its_document(billow: Billow, s
         "occurred_at": datetime.now(UTC).isoformat(),
         "image": {"key": "nowhere/original"},
     }
-    async with await nats.connect(stack.url) as client:  # pyright: ignore[reportUnknownMemberType]
-        js = client.jetstream()  # pyright: ignore[reportUnknownMemberType]
+    async with await nats.connect(stack.url) as client:
+        js = client.jetstream()
         await js.publish("documents.default.submitted.no-image", json.dumps(event).encode())
     record = await billow.result("no-image", timeout=PATIENCE)
     assert error_code(record) == "image_missing"
@@ -228,13 +230,13 @@ async def test_many_documents_at_once_each_get_their_own_record(billow: Billow) 
     assert sum(right) >= 7
 
 
-def truth_of(root: Path, name: str) -> dict[str, dict[str, str] | list[dict[str, str]]]:
-    rows = [json.loads(line) for line in (root / "samples/truth.jsonl").read_text().splitlines()]
+def truth_of(root: Path, name: str) -> Truth:
+    rows: list[Truth] = [json.loads(line) for line in (root / "samples/truth.jsonl").read_text().splitlines()]
     return next(row for row in rows if row["id"] == name)
 
 
 async def events(stack: Stack, event: str, document: str) -> int:
-    async with await nats.connect(stack.url) as client:  # pyright: ignore[reportUnknownMemberType]
-        js = client.jetstream()  # pyright: ignore[reportUnknownMemberType]
+    async with await nats.connect(stack.url) as client:
+        js = client.jetstream()
         info = await js.stream_info("DOCUMENTS", subjects_filter=f"documents.default.{event}.{document}")
     return sum((info.state.subjects or {}).values())

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """`kill -9` in the middle of 30 documents: all complete, each exactly once in the database."""
 
 import asyncio
@@ -56,8 +57,8 @@ async def check(stack: Stack, records: list[Record]) -> None:
     assert len(stored) == DOCUMENTS
     assert {name for name, _ in stored} == {record.document_id for record in records}
     assert {status for _, status in stored} == {"completed"}
-    async with await nats.connect(stack.url) as client:  # pyright: ignore[reportUnknownMemberType]
-        js = client.jetstream()  # pyright: ignore[reportUnknownMemberType]
+    async with await nats.connect(stack.url) as client:
+        js = client.jetstream()
         info = await js.stream_info("DOCUMENTS", subjects_filter="documents.*.completed.*")
         assert sorted((info.state.subjects or {}).values()) == [1] * DOCUMENTS
         assert (await js.stream_info("DEADLETTERS")).state.messages == 0

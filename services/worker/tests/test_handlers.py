@@ -1,0 +1,152 @@
+"""A worker's loop on a real server, with a model that does what the test says."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import pytest_asyncio
+
+from billow.bus.connection import Bus
+from billow.bus.inference import InferenceClient
+from billow.bus.provision import provision
+from billow.bus.work import WorkQueue
+from billow.runtime.errors import PermanentError
+from billow.schemas.inference import Detections, DetectText, InferenceResult, Payload
+from billow.schemas.record import Failure
+from billow.services.worker.handlers import ModelHost
+from billow.services.worker.tasks.protocol import Answer
+from billow.testkit.events import make_submitted
+from billow.testkit.plugin import NatsServer
+
+MODEL = "fake_1-0-0"
+NOTHING = Detections(quads=(), scores=())
+
+
+class ScriptedModel:
+    """Answers what `script` says; remembers what it was asked."""
+
+    def __init__(self, script: Callable[[Sequence[Payload]], list[Answer]]) -> None:
+        self.script = script
+        self.batches: list[int] = []
+        self.warm = False
+
+    def warm_up(self) -> None:
+        self.warm = True
+
+    def run(self, payloads: Sequence[Payload]) -> list[Answer]:
+        self.batches.append(len(payloads))
+        return self.script(payloads)
+
+
+def fine(payloads: Sequence[Payload]) -> list[Answer]:
+    return [Answer(output=NOTHING, run_ms=3) for _ in payloads]
+
+
+@pytest_asyncio.fixture
+async def bus(nats_server: NatsServer) -> AsyncGenerator[Bus]:
+    async with await Bus.connect(nats_server.url, name="test") as connected:
+        await provision(connected)
+        yield connected
+
+
+@contextlib.asynccontextmanager
+async def hosting(bus: Bus, model: ScriptedModel, *, max_wait_ms: float = 0) -> AsyncGenerator[asyncio.Event]:
+    queue = WorkQueue(bus, task="text-detection", model=MODEL, max_batch=4, max_wait_ms=max_wait_ms)
+    host = ModelHost(queue, model, token=MODEL, worker="here")
+    await host.warm_up()
+    await queue.start()
+    stopping = asyncio.Event()
+    running = asyncio.create_task(host.run(stopping))
+    try:
+        yield stopping
+    finally:
+        stopping.set()
+        await running
+
+
+async def ask(bus: Bus, name: str = "doc-1", deadline: datetime | None = None) -> InferenceResult:
+    event = make_submitted(name, deadline=deadline)
+    client = InferenceClient(bus, wait=60)
+    return await client.call(
+        event, DetectText(image=name.encode()), task="text-detection", model=MODEL, lane="interactive", again=False
+    )
+
+
+async def test_a_worker_warms_up_answers_and_says_who_it_is(bus: Bus) -> None:
+    model = ScriptedModel(fine)
+    async with hosting(bus, model):
+        result = await ask(bus)
+    assert model.warm
+    assert (result.output, result.run_ms, result.model, result.worker) == (NOTHING, 3, MODEL, "here")
+    assert result.queue_ms >= 0
+
+
+async def test_requests_that_wait_share_a_batch(bus: Bus) -> None:
+    model = ScriptedModel(fine)
+    async with hosting(bus, model, max_wait_ms=1000):
+        await asyncio.gather(*(ask(bus, f"doc-{n}") for n in range(4)))
+    assert model.batches == [4]
+
+
+async def test_one_bad_payload_does_not_spoil_its_neighbours(bus: Bus) -> None:
+    bad = Answer(error=Failure(code="undecodable_payload", message="No image.", stage="worker"))
+
+    def script(payloads: Sequence[Payload]) -> list[Answer]:
+        return [
+            bad if isinstance(payload, DetectText) and payload.image == b"doc-1" else Answer(output=NOTHING)
+            for payload in payloads
+        ]
+
+    async with hosting(bus, ScriptedModel(script), max_wait_ms=300):
+        answers = await asyncio.gather(*(ask(bus, f"doc-{n}") for n in range(3)), return_exceptions=True)
+    assert isinstance(answers[1], PermanentError)
+    assert answers[1].code == "undecodable_payload"
+    for n in (0, 2):
+        answer = answers[n]
+        assert isinstance(answer, InferenceResult)
+        assert answer.output == NOTHING
+
+
+async def test_a_model_that_fails_once_gets_its_work_again(bus: Bus) -> None:
+    calls = 0
+
+    def script(payloads: Sequence[Payload]) -> list[Answer]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise MemoryError("no room")
+        return fine(payloads)
+
+    async with hosting(bus, ScriptedModel(script)):
+        assert (await ask(bus)).output == NOTHING
+    assert calls == 2
+
+
+async def test_work_that_nobody_waits_for_costs_no_model_time(bus: Bus) -> None:
+    model = ScriptedModel(fine)
+    async with hosting(bus, model):
+        with pytest.raises(PermanentError) as caught:
+            await ask(bus, deadline=datetime.now(UTC) - timedelta(seconds=1))
+    assert caught.value.code == "deadline_exceeded"
+    assert model.batches == []
+
+
+async def test_stopping_answers_what_is_in_hand(bus: Bus) -> None:
+    begun = asyncio.Event()
+    go_on = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def script(payloads: Sequence[Payload]) -> list[Answer]:
+        loop.call_soon_threadsafe(begun.set)
+        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(20)
+        return fine(payloads)
+
+    async with hosting(bus, ScriptedModel(script)) as stopping:
+        call = asyncio.create_task(ask(bus))
+        await begun.wait()
+        stopping.set()
+        go_on.set()
+        assert (await call).output == NOTHING
+    assert (await bus.js.stream_info("INFERENCE")).state.messages == 0
