@@ -98,7 +98,11 @@ def test_only_what_was_required_at_first_is_required(type_: type[msgspec.Struct]
     """A field without a default cannot be added later: events of the past do not have it."""
     required = {field.name for field in msgspec.structs.fields(type_) if field.required}
     always = {"tenant", "document_id", "event_id", "occurred_at"}
-    own = {Submitted: {"image"}, Recognized: {"origin", "pages", "lines"}, Analyzed: {"origin", "pages", "entities"}}
+    own: dict[type[msgspec.Struct], set[str]] = {
+        Submitted: {"image"},
+        Recognized: {"origin", "pages", "lines"},
+        Analyzed: {"origin", "pages", "entities"},
+    }
     assert required == always | own[type_]
 
 

@@ -97,6 +97,10 @@ async def test_an_unknown_document_is_said(stack: Stack) -> None:
     assert "never-seen" in err
 
 
+async def test_the_version_is_told() -> None:
+    assert await billow("--version") == (0, "billow 0.1.0\n", "")
+
+
 @pytest.mark.parametrize("command", [["extract", "x.jpg"], ["get", "x"], ["submit", "x.jpg"]])
 async def test_no_stack_is_exit_code_3_with_what_to_do(command: list[str]) -> None:
     code, out, err = await billow(*command, BILLOW_NATS_URL=NOBODY)

@@ -13,10 +13,14 @@ import nats
 import numpy as np
 import pytest
 
+from billow.bus.images import ImageStore
 from billow.cli.stack.stack import Stack
 from billow.client import Billow
+from billow.runtime.errors import PermanentError
+from billow.schemas import codec
 from billow.schemas.record import Record
 from billow.services.receipt.store import Store
+from billow.testkit.events import make_submitted
 from samples.receipts import render_receipt
 from samples.truth import Truth
 
@@ -125,13 +129,27 @@ async def test_a_blank_page_completes_with_no_fields(billow: Billow) -> None:
     [
         ("empty file", b"", "empty_file"),
         ("text renamed .jpg", b"Dear Sir or Madam, this is no picture.\n" * 40, "unsupported_media_type"),
-        ("60 MB file", b"\xff\xd8\xff" + bytes(60 * 1024 * 1024), "file_too_large"),
         ("PNG bomb", bomb(), "image_too_large"),
     ],
     ids=lambda value: value if isinstance(value, str) and " " in value else "",
 )
 async def test_bad_files_fail_with_a_reason(billow: Billow, name: str, data: bytes, code: str) -> None:
     assert error_code(await extract(billow, data, name)) == code
+
+
+async def test_a_60_mb_file_is_refused_before_it_is_sent(billow: Billow) -> None:
+    with pytest.raises(PermanentError, match=r"62,914,560 bytes.*BILLOW_MAX_BYTES") as caught:
+        await billow.submit(bytes(60 * 1024 * 1024))
+    assert caught.value.code == "file_too_large"
+
+
+async def test_a_60_mb_file_put_there_by_another_client_fails_unread(billow: Billow, stack: Stack) -> None:
+    event = make_submitted("large")
+    async with await nats.connect(stack.url) as client:
+        js = client.jetstream()
+        await ImageStore(client).put("default", event.image.key, b"\xff\xd8\xff" + bytes(60 * 1024 * 1024))
+        await js.publish("documents.default.submitted.large", codec.encode(event))
+    assert error_code(await billow.result("large", timeout=PATIENCE)) == "file_too_large"
 
 
 async def test_a_truncated_jpeg_fails_with_a_reason(billow: Billow, root: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,12 +27,28 @@ EXIT_WRONG_USAGE = 2
 EXIT_UNREACHABLE = 3
 
 app = typer.Typer(
-    help="Receipts and invoices in, structured records out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     epilog="Exit codes: 0 all completed, 1 some document failed, 2 wrong usage, 3 no stack to be reached or started.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"billow {metadata.version('billow-cli')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Receipts and invoices in, structured records out."""
+
+
 models_app = typer.Typer(help="Models: what can be plugged in, and their weights.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 
@@ -116,6 +133,8 @@ def extract(
     """Read receipts and invoices: one record a document, in the order given.
 
     Uses the stack at BILLOW_NATS_URL, else starts a temporary one on this machine and stops it at the end.
+
+    Examples: [cyan]billow extract lunch.jpg[/]   [cyan]billow extract scans/ > records.jsonl[/]
     """
 
     async def work() -> bool:

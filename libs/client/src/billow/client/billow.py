@@ -10,6 +10,7 @@ from billow.bus.outcome import OutcomeWatch, latest_record
 from billow.bus.provision import provision
 from billow.bus.publish import latest_event, publish_event
 from billow.client.settings import ClientSettings
+from billow.runtime.errors import PermanentError
 from billow.schemas.events import ImageRef, Recognized, Submitted, event_id
 from billow.schemas.geometry import TextLine
 from billow.schemas.labels import Kind, Lane
@@ -33,6 +34,7 @@ class Billow:
         self.url = url or settings.nats_url or DEFAULT_URL
         self.tenant = check_token(tenant or settings.tenant, "tenant")
         self._domain = domain or settings.nats_domain or None
+        self._max_bytes = settings.max_bytes
         self._bus: Bus | None = None
         self._images: ImageStore | None = None
 
@@ -79,9 +81,16 @@ class Billow:
         Raises:
             BusyError: the system is full; nothing was accepted. Try again after `delay` seconds.
             TransientError: no acknowledgement; with the same `document_id` it is safe to try again.
+            PermanentError: code `file_too_large`.
             ValueError: `document_id` is not a token.
         """
         bus, images = self._connected()
+        if len(data) > self._max_bytes:
+            raise PermanentError(
+                f"The file has {len(data):,} bytes, {self._max_bytes:,} are allowed. Send a smaller one, or raise "
+                "BILLOW_MAX_BYTES here and for the OCR service.",
+                code="file_too_large",
+            )
         document_id = check_token(document_id or secrets.token_hex(12), "document_id")
         key = original_key(document_id)
         info = await images.put(self.tenant, key, data)

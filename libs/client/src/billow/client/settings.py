@@ -3,6 +3,7 @@
 import msgspec
 
 from billow.runtime.settings import load
+from billow.schemas.limits import MAX_DOCUMENT_BYTES
 
 
 class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,6 +14,8 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
     nats_domain: str = ""
     """JetStream domain of the hub, needed behind a leaf node."""
     tenant: str = "default"
+    max_bytes: int = MAX_DOCUMENT_BYTES
+    """A larger document is refused before it is sent anywhere; the OCR service has the same setting."""
 
     @classmethod
     def from_environment(cls) -> "ClientSettings":
