@@ -95,6 +95,6 @@ class InferenceResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type
     output: Output | None = None
     error: Failure | None = None
     run_ms: float = 0.0
-    """Wall time inside the engine's `run()` for the batches this request took part in, ms."""
+    """Wall time inside the engine's `run()`, ms; of a shared batch only this request's share."""
     queue_ms: float = 0.0
     """From `sent_at` until a worker held it, ms; clocks of two machines may differ."""

@@ -30,8 +30,8 @@ class RecognitionParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     """px; narrower lines are padded to this."""
     max_width: int = 3200
     """px; longer lines are squeezed into this."""
-    max_batch: int = 32
-    """Lines in one run."""
+    max_batch: int = 8
+    """Lines in one run; a worker takes it from `[batching]` of the manifest."""
     max_columns: int = 4096
     """px columns in one run, padding included; bounds the memory that the outputs take."""
 

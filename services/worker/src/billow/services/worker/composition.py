@@ -50,7 +50,8 @@ def _dress(manifest: Manifest, engine: Engine) -> TaskModel:
             from billow.services.worker.tasks.recognition import TextRecognition
             from billow.vision.recognition import RecognitionParameters
 
-            return TextRecognition(engine, _parameters(manifest, RecognitionParameters))
+            parameters = _parameters(manifest, RecognitionParameters)
+            return TextRecognition(engine, msgspec.structs.replace(parameters, max_batch=manifest.batching.max_batch))
         case "token-classification":
             from billow.services.worker.tasks.classification import TokenClassification
 

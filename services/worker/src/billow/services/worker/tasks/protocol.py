@@ -15,7 +15,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     output: Output | None = None
     error: Failure | None = None
     run_ms: float = 0.0
-    """Wall time inside `Engine.run()` for the batches this payload took part in, ms."""
+    """Wall time inside `Engine.run()`, ms. Of a shared batch only this payload's share, by its number of items, so that
+    the sum over the requests of a document never counts a moment twice."""
 
 
 class TaskModel(Protocol):

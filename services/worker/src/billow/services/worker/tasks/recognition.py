@@ -90,7 +90,7 @@ class TextRecognition:
             raise PermanentError(str(e), code="undecodable_payload") from e
 
     def _read(self, cuts: list[Image], owners: list[int]) -> tuple[list[tuple[str, float]], dict[int, float]]:
-        """Text and confidence of each crop, and ms inside the engine for each payload that took part."""
+        """Text and confidence of each crop, and each payload's share of the ms inside the engine."""
         lines: list[tuple[str, float]] = [("", 0.0)] * len(cuts)
         run_ms: dict[int, float] = {}
         widths = [scaled_width(cut, self._parameters) for cut in cuts]
@@ -99,8 +99,8 @@ class TextRecognition:
             started = time.perf_counter()
             output = self._infer(tensor)
             spent = (time.perf_counter() - started) * 1000
-            for owner in {owners[index] for index in members}:
-                run_ms[owner] = run_ms.get(owner, 0.0) + spent
+            for index in members:
+                run_ms[owners[index]] = run_ms.get(owners[index], 0.0) + spent / len(members)
             for index, line in zip(members, self._alphabet.decode(output), strict=True):
                 lines[index] = line
         return lines, run_ms
