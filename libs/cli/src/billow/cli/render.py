@@ -35,12 +35,13 @@ def panel(record: Record, *, wall_ms: float | None = None) -> Panel:
         parts.append(Text(_timings(record, wall_ms), style="dim"))
     if not parts:
         parts.append(Text("nothing found on it", style="dim"))
+    spaced = [part for each in parts for part in (each, Text())][:-1]
     details = ", ".join(filter(None, (record.kind, record.language, _pages(record))))
     title = f"[bold]{escape(record.source or record.document_id)}[/]  {details}"
     subtitle = f"[{_STATUS_STYLE[record.status]}]{record.status}[/]"
     if record.status == "completed":
         subtitle += "  straight through" if record.straight_through else "  a person should look"
-    return Panel(Group(*parts), title=title, subtitle=subtitle, title_align="left", subtitle_align="left")
+    return Panel(Group(*spaced), title=title, subtitle=subtitle, title_align="left", subtitle_align="left")
 
 
 def _fields(record: Record) -> Table:
@@ -68,14 +69,13 @@ def _items(items: Iterable[Item]) -> Table:
 
 
 def _checks(record: Record) -> Text:
-    text = Text()
+    lines: list[Text] = []
     for check in record.checks:
-        if check.passed is None:
-            continue
-        mark, style = ("✓", "green") if check.passed else ("✗", "red")
-        text.append(f"{mark} {check.name.replace('_', ' ')}", style=style)
-        text.append(f" ({check.detail})  " if check.detail else "  ", style="dim")
-    return text
+        if check.passed is not None:
+            mark, style = ("✓", "green") if check.passed else ("✗", "red")
+            line = Text(f"{mark} {check.name.replace('_', ' ')}", style=style)
+            lines.append(line.append(f"  {check.detail}", style="dim"))
+    return Text("\n").join(lines)
 
 
 def _timings(record: Record, wall_ms: float | None) -> str:
