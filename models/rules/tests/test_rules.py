@@ -1,0 +1,362 @@
+"""What the model makes of receipts and invoices as people print them, through the engine that hosts it."""
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from billow.engines.manifest import read_manifest
+from billow.engines.runtimes.python_runtime import PythonEngine
+from billow.schemas.labels import WORD_LABELS
+
+FOLDER = Path(__file__).parents[1]
+CHAR, LINE = 10.0, 24.0  # px a character, px from one row to the next
+
+
+@dataclass
+class Reading:
+    """The words of each label, joined; items and tax rows by key."""
+
+    fields: dict[str, str]
+    items: list[dict[str, str]]
+    taxes: list[dict[str, str]]
+    kind: str
+    language: str
+    scores: dict[str, float]
+
+
+@pytest.fixture(scope="module")
+def engine() -> PythonEngine:
+    return PythonEngine(read_manifest(FOLDER / "manifest.toml"))
+
+
+def tensors(rows: Sequence[str], angle: float = 0.0, width: int = 460) -> dict[str, NDArray[Any]]:
+    """Words of rows of monospaced print; three spaces or more begin another line of the reader in the same row."""
+    words: list[str] = []
+    quads: list[list[float]] = []
+    lines: list[int] = []
+    line = -1
+    for number, row in enumerate(rows):
+        y = 20.0 + LINE * number
+        for run in re.finditer(r"\S+(?: {1,2}\S+)*", row):
+            line += 1
+            for word in re.finditer(r"\S+", run.group()):
+                x = 20.0 + CHAR * (run.start() + word.start())
+                x1 = x + CHAR * len(word.group())
+                words.append(word.group())
+                quads.append([x, y, x1, y, x1, y + 18, x, y + 18])
+                lines.append(line)
+    corners = np.array(quads, dtype=np.float32).reshape(-1, 4, 2)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], dtype=np.float32)
+    return {
+        "words": np.array(words, dtype=object),
+        "quads": (corners @ turn).reshape(-1, 8),
+        "page": np.zeros(len(words), dtype=np.int32),
+        "line": np.array(lines, dtype=np.int32),
+        "page_size": np.array([[width, 40 + LINE * len(rows)]], dtype=np.int32),
+        "kind": np.array([""], dtype=object),
+        "language": np.array([""], dtype=object),
+    }
+
+
+def read(engine: PythonEngine, text: str, angle: float = 0.0, width: int = 460) -> Reading:
+    inputs = tensors([row for row in text.splitlines() if row.strip()], angle, width)
+    outputs = engine.run(inputs)
+    labels = [str(label) for label in outputs["labels"]]
+    assert set(labels) <= set(WORD_LABELS)
+    fields: dict[str, str] = {}
+    groups: dict[tuple[str, int], dict[str, str]] = {}
+    scores: dict[str, float] = {}
+    for word, label, group, score in zip(inputs["words"], labels, outputs["groups"], outputs["scores"], strict=True):
+        if not label:
+            continue
+        scores[label] = float(score)
+        prefix, _, key = label.partition(".")
+        known = groups.setdefault((prefix, int(group)), {}) if key else fields
+        known[key or label] = f"{known[key or label]} {word}" if (key or label) in known else str(word)
+    return Reading(
+        fields,
+        [keys for (prefix, _), keys in groups.items() if prefix == "item"],
+        [keys for (prefix, _), keys in groups.items() if prefix == "tax"],
+        str(outputs["kind"][0]),
+        str(outputs["language"][0]),
+        scores,
+    )
+
+
+CAFE = """
+            GREEN LEAF CAFE SDN BHD
+                  (123456-A)
+              12, JALAN BUNGA 3,
+            50000 KUALA LUMPUR.
+               TEL : 03-1234 5678
+                 TAX INVOICE
+INV NO : A0012345        DATE : 05/03/2018 14:22
+CASHIER : AMY
+ITEM              QTY      PRICE     AMOUNT
+ICED LEMON TEA     2       3.50        7.00 SR
+CHICKEN RICE       1      12.00       12.00 SR
+SUB TOTAL                             19.00
+SERVICE CHARGE 10%                     1.90
+GST 6%                                 1.25
+ROUNDING ADJ                           0.00
+TOTAL QTY :        3
+GRAND TOTAL              RM           22.15
+CASH                                  50.00
+CHANGE                                27.85
+GST SUMMARY          AMOUNT(RM)     TAX(RM)
+SR   6%                20.90          1.25
+      THANK YOU PLEASE COME AGAIN
+"""
+
+
+def test_a_receipt_in_full(engine: PythonEngine) -> None:
+    found = read(engine, CAFE)
+    assert found.fields == {
+        "store_name": "GREEN LEAF CAFE SDN BHD",
+        "store_address": "12, JALAN BUNGA 3, 50000 KUALA LUMPUR.",
+        "phone": "03-1234 5678",
+        "invoice_number": "A0012345",
+        "date": "05/03/2018",
+        "time": "14:22",
+        "subtotal": "19.00",
+        "service_charge": "1.90",
+        "tax": "1.25",
+        "rounding": "0.00",
+        "currency": "RM",
+        "total": "22.15",
+        "payment_method": "CASH",
+        "paid": "50.00",
+        "change": "27.85",
+    }
+    assert found.items == [
+        {"name": "ICED LEMON TEA", "quantity": "2", "unit_price": "3.50", "amount": "7.00"},
+        {"name": "CHICKEN RICE", "quantity": "1", "unit_price": "12.00", "amount": "12.00"},
+    ]
+    assert found.taxes == [{"rate": "6%", "amount": "1.25"}]
+    assert (found.kind, found.language) == ("receipt", "en")
+
+
+@pytest.mark.parametrize("angle", [-0.12, 0.06, np.pi / 2])
+def test_a_leaning_or_turned_page_reads_the_same(engine: PythonEngine, angle: float) -> None:
+    straight, turned = read(engine, CAFE), read(engine, CAFE, angle)
+    assert turned.fields == straight.fields
+    assert turned.items == straight.items
+
+
+def test_misread_and_glued_keywords_are_understood(engine: PythonEngine) -> None:
+    found = read(
+        engine,
+        """
+        KEDAI KOPI
+        T0TAL SALES (lNCLUSlVE OF GST)      12.34
+        ROUR DING ADJUSTMENT                 0.01
+        ROUND D TOTAL                       12.35
+        CASHTENDERED                        20.00
+        CHANGEDUE                            7.65
+        """,
+    )
+    assert found.fields["total"] == "12.35"
+    assert found.fields["rounding"] == "0.01"
+    assert (found.fields["paid"], found.fields["change"]) == ("20.00", "7.65")
+
+
+@pytest.mark.parametrize(
+    ("rows", "total"),
+    [
+        (
+            "TOTAL QTY 3   39.75\nTOTAL (EXCLUDING GST)   37.50\nTOTAL GST   2.25\nTOTAL (INCLUSIVE OF GST)   39.75",
+            "39.75",
+        ),
+        ("TOTAL   22.53\nROUNDING   0.02\nTOTAL   22.55", "22.55"),
+        ("TOTAL   22.53\nROUNDING   -0.03\nNET TOTAL   22.50", "22.50"),
+        ("TOTAL SAVING   5.00\nSUBTOTAL   25.00\nDISCOUNT   5.00\nTOTAL   20.00", "20.00"),
+        ("BALANCE BEFORE   1.90\nBALANCE AFTER   31.40\nTOTAL   30.00\nCASH   30.00", "30.00"),
+        ("TOTAL INCL. GST\n                         RM 7.16\nCASH   10.00\nCHANGE   2.84", "7.16"),
+        ("TOTAL 6% SUPPLIES   25.44\nTOTAL 0% SUPPLIES   7.61\nTOTAL PAYABLE   33.05", "33.05"),
+        ("SUBTOTAL   18.00\nTAX   1.44\nT?TXL   19.44\nCASH   20.00\nCHANGE   0.56", "19.44"),
+        ("SUMME EUR   20,08\nMASTERCARD   20,08", "20,08"),
+        ("TOTAL   43.636\nTAX 10%   4.364\nGRAND TOTAL   48.000\nTUNAI   50.000\nKEMBALI   2.000", "48.000"),
+        ("TONG CONG   1.250.000\nTIEN MAT   1.300.000\nTIEN THUA   50.000", "1.250.000"),
+        ("MÓN HAI   50.000\nMÓN BA   99.000\nTỔNG CỘNG   150.000", "150.000"),
+        ("TOTAL TTC   12,50\nDONT TVA 20%   2,08", "12,50"),
+        ("TOTALE EURO   8,40\nCONTANTI   10,00\nRESTO   1,60", "8,40"),
+    ],
+)
+def test_the_total_is_what_had_to_be_paid(engine: PythonEngine, rows: str, total: str) -> None:
+    assert read(engine, "CORNER SHOP\n1 THING   1.00\n" + rows).fields["total"].removeprefix("RM ") == total
+
+
+@pytest.mark.parametrize(
+    ("row", "date"),
+    [
+        ("DATE : 25/12/2018 8:13 PM", "25/12/2018"),
+        ("05 MAR 2018 18:40", "05 MAR 2018"),
+        ("Mar 5, 2018", "Mar 5, 2018"),
+        ("20180304 11:20", "20180304"),
+        ("2018-03-04T11:20", "2018-03-04T11:20"),
+        ("Datum: 25.03.2018 14:22 Uhr", "25.03.2018"),
+        ("3. Januar 2019", "3. Januar 2019"),
+        ("le 7 février 2020", "7 février 2020"),
+        ("Ngày 12 tháng 03 năm 2019", "12 tháng 03 năm 2019"),
+        ("28MAR18 10:00", "28MAR18"),
+        ("I2/03/2O18 10:00", "I2/03/2O18"),
+        ("EXP DATE : 01/01/2030  DATE : 02/03/2018", "02/03/2018"),
+        ("MEMBER SINCE 01/02/2010\n03/04/2018 10:00", "03/04/2018"),
+        ("VALID UNTIL 01/05/2018\nDATE 03/04/2018", "03/04/2018"),
+    ],
+)
+def test_the_date_is_that_of_the_sale(engine: PythonEngine, row: str, date: str) -> None:
+    assert read(engine, f"CORNER SHOP\n{row}\nTOTAL   4.00").fields["date"] == date
+
+
+def test_numbers_that_are_no_dates(engine: PythonEngine) -> None:
+    assert "date" not in read(engine, "CORNER SHOP\nTEL 03-99-887766\nREF 12.34.5678.90\nTOTAL   99.99").fields
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "1762   1   7.95   7.95 SR\n17MM COMB SPANNER\n1041   2   15.90   31.80 SR\nROOFING SHEET",
+        "17MM COMB SPANNER\n1762   1   7.95   7.95 SR\nROOFING SHEET\n1041   2   15.90   31.80 SR",
+    ],
+    ids=["name below", "name above"],
+)
+def test_names_in_a_row_of_their_own(engine: PythonEngine, rows: str) -> None:
+    found = read(engine, f"HARDWARE SHOP\nITEM   QTY   PRICE   AMOUNT   TAX\n{rows}\nTOTAL   39.75")
+    assert found.items == [
+        {"name": "17MM COMB SPANNER", "code": "1762", "quantity": "1", "unit_price": "7.95", "amount": "7.95"},
+        {"name": "ROOFING SHEET", "code": "1041", "quantity": "2", "unit_price": "15.90", "amount": "31.80"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "rows", ["MUNDWASSER   1,50 B\n2 x 0,75", "2 x 0,75\nMUNDWASSER   1,50 B"], ids=["after", "before"]
+)
+def test_quantity_and_price_in_a_row_of_their_own(engine: PythonEngine, rows: str) -> None:
+    found = read(engine, f"BIOMARKT\nBROT   2,00 B\n{rows}\nSUMME EUR   3,50")
+    assert found.items[1] == {"name": "MUNDWASSER", "quantity": "2", "unit_price": "0,75", "amount": "1,50"}
+
+
+INVOICE = """
+Muster Handel GmbH                                                Rechnungsnummer   RE-2018/0042
+Hauptstraße 20                                                    Rechnungsdatum    05.03.2018
+80333 München                                                     Leistungsdatum    01.03.2018
+
+Rechnung an:
+Kunden AG Mitte
+Kundenweg 15
+69876 Frankfurt
+
+Pos   Beschreibung                Menge     Einzelpreis      Gesamtpreis
+1     Trennblätter A4             20          9,90             198,00
+2     Joghurt Banane              50          5,50             275,00
+
+Nettobetrag                                                    473,00
+zzgl. 19% MwSt                                                  89,87
+Gesamtbetrag                                                   562,87 EUR
+Zahlbar bis 04.04.2018 auf IBAN DE88 2008 0000 0970 3757 00
+USt-IdNr. DE123456789
+"""
+
+
+def test_an_invoice(engine: PythonEngine) -> None:
+    found = read(engine, INVOICE, width=1240)
+    assert (found.kind, found.language) == ("invoice", "de")
+    expected = {
+        "store_name": "Muster Handel GmbH",
+        "invoice_number": "RE-2018/0042",
+        "date": "05.03.2018",
+        "due_date": "04.04.2018",
+        "buyer_name": "Kunden AG Mitte",
+        "buyer_address": "Kundenweg 15 69876 Frankfurt",
+        "subtotal": "473,00",
+        "tax": "89,87",
+        "total": "562,87",
+        "currency": "EUR",
+        "iban": "DE88 2008 0000 0970 3757 00",
+        "seller_tax_id": "DE123456789",
+    }
+    assert {label: found.fields.get(label) for label in expected} == expected
+    assert [(item["name"], item["quantity"], item["amount"]) for item in found.items] == [
+        ("Trennblätter A4", "20", "198,00"),
+        ("Joghurt Banane", "50", "275,00"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Summe EUR   3,50\nBar   5,00\nRückgeld   1,50\nVielen Dank für Ihren Einkauf", "de"),
+        ("TOTAL A PAYER   3,50\nESPECES   5,00\nRENDU   1,50\nMERCI DE VOTRE VISITE", "fr"),
+        ("Fecha 01/02/2020\nEFECTIVO   5,00\nCAMBIO   1,50\nGRACIAS POR SU VISITA", "es"),
+        ("TOTALE   3,50\nCONTANTI   5,00\nRESTO   1,50\nGRAZIE E ARRIVEDERCI", "it"),
+        ("Totaal   3,50\nContant   5,00\nWisselgeld   1,50\nBedankt en tot ziens", "nl"),
+        ("TUNAI   50.000\nKEMBALI   2.000\nTERIMA KASIH ATAS KUNJUNGAN ANDA", "id"),
+        ("Tổng cộng   50.000\nTiền mặt   100.000\nTiền thừa   50.000\nCảm ơn quý khách", "vi"),
+    ],
+)
+def test_the_language(engine: PythonEngine, text: str, language: str) -> None:
+    assert read(engine, text).language == language
+
+
+def test_what_is_known_is_not_guessed_again(engine: PythonEngine) -> None:
+    inputs = tensors(["TOTAL   9.00"])
+    inputs |= {"kind": np.array(["invoice"], dtype=object), "language": np.array(["ms"], dtype=object)}
+    outputs = engine.run(inputs)
+    assert (outputs["kind"][0], outputs["language"][0]) == ("invoice", "ms")
+
+
+def test_a_guessed_total_is_less_sure_than_one_that_adds_up(engine: PythonEngine) -> None:
+    guessed = read(engine, "CORNER SHOP\nTHING   4.00\nOTHER   5.00")
+    sure = read(engine, CAFE)
+    assert guessed.fields["total"] == "5.00" or "total" not in guessed.fields
+    assert guessed.scores.get("total", 0.0) < 0.5 < sure.scores["total"]
+
+
+@pytest.mark.parametrize("text", ["***", "a", "....  ,,,  ::", "(((  )))  --", "0 0 0 0", "TOTAL", "RM", "١٢٣ ٤٥"])
+def test_scraps_do_no_harm(engine: PythonEngine, text: str) -> None:
+    assert "date" not in read(engine, text).fields
+
+
+def test_degenerate_quads_do_no_harm(engine: PythonEngine) -> None:
+    inputs = tensors(["TOTAL   9.00"])
+    assert len(engine.run(inputs | {"quads": np.zeros_like(inputs["quads"])})["labels"]) == 2
+
+
+def test_long_documents_take_time_in_proportion(engine: PythonEngine) -> None:
+    """Ten times the words may take ten times as long and some, but not a hundred times."""
+
+    def seconds(rows: int) -> float:
+        body = [f"{i}   Part number {i} of 1234567   2   10.00   20.00" for i in range(rows)]
+        inputs = tensors([*body, "Total   9.00"])
+        best = float("inf")
+        for _ in range(3):
+            started = time.perf_counter()
+            engine.run(inputs)
+            best = min(best, time.perf_counter() - started)
+        return best
+
+    seconds(30)
+    assert seconds(300) < 40 * seconds(30)
+
+
+def test_a_document_of_nothing_but_summaries_is_done_quickly(engine: PythonEngine) -> None:
+    kinds = ("TOTAL", "TAX", "SERVICE CHARGE", "DISCOUNT", "SUBTOTAL", "CASH", "CHANGE", "ROUNDING")
+    rows = [f"{kinds[i % len(kinds)]}   {i}.{i % 100:02}" for i in range(1600)]
+    started = time.perf_counter()
+    engine.run(tensors(rows))
+    assert time.perf_counter() - started < 5.0
+
+
+@pytest.mark.parametrize("text", ["1" * 400, "1," * 200, "TOTAL" * 80, "(" * 300, "1 " * 400, "a1" * 200, "12/" * 100])
+def test_hostile_words_are_done_quickly(engine: PythonEngine, text: str) -> None:
+    started = time.perf_counter()
+    read(engine, text)
+    assert time.perf_counter() - started < 2.0
