@@ -9,15 +9,18 @@ from itertools import pairwise
 
 import msgspec
 import pytest
+from nats.aio.msg import Msg
 
 from billow.bus import consume, headers
 from billow.bus.connection import Bus
 from billow.bus.consume import Delivery, EventConsumer
 from billow.bus.deadletters import read_dead_letter
 from billow.bus.embedded import EmbeddedServer
+from billow.bus.provision import ensure_stream
 from billow.bus.publish import publish_event
-from billow.bus.topology import DEADLETTERS, MAX_DELIVERIES, OCR, ConsumerSpec
-from billow.runtime.errors import PermanentError, TransientError
+from billow.bus.topology import DEADLETTERS, DOCUMENTS, MAX_DELIVERIES, OCR, ConsumerSpec
+from billow.bus.waits import Waits
+from billow.runtime.errors import BillowError, PermanentError, TransientError
 from billow.schemas.events import Submitted
 from billow.testkit.events import make_submitted
 
@@ -168,13 +171,63 @@ async def test_a_message_that_kills_its_holder_is_buried_before_it_is_handled_ag
     await consume.ensure_consumer(bus, QUICK)
     # A holder that dies leaves no word: the message comes back after ack_wait.
     subscription = await bus.js.pull_subscribe_bind("ocr", "DOCUMENTS")
-    for _ in range(MAX_DELIVERIES):
-        await subscription.fetch(1, timeout=5)
+    for delivery in range(1, MAX_DELIVERIES + 1):
+        (message,) = await subscription.fetch(1, timeout=5)
+        if delivery == MAX_DELIVERIES:
+            assert await Waits(bus).begin_trial(message)
     async with consuming(bus, handler, spec=QUICK):
         await until(lambda: settled(bus))
     assert handled == 0
     letter = await bus.js.get_last_msg(DEADLETTERS.name, "deadletters.default.ocr.submitted")
     assert (letter.headers or {})[headers.DEAD_CODE] == "too_many_deliveries"
+
+
+async def test_what_was_in_hand_when_others_killed_the_process_is_tried_alone(bus: Bus) -> None:
+    most = 0
+    in_hand: list[str] = []
+    handled: list[str] = []
+
+    async def handler(delivery: Delivery) -> None:
+        nonlocal most
+        in_hand.append(delivery.subject)
+        most = max(most, len(in_hand))
+        await asyncio.sleep(0.01)
+        in_hand.remove(delivery.subject)
+        handled.append(delivery.subject)
+
+    for n in range(4):
+        await publish_event(bus, make_submitted(f"doc-{n}"))
+    await consume.ensure_consumer(bus, QUICK)
+    subscription = await bus.js.pull_subscribe_bind("ocr", "DOCUMENTS")
+    for _ in range(MAX_DELIVERIES):
+        messages: list[Msg] = []
+        while len(messages) < 4:
+            messages += await subscription.fetch(4 - len(messages), timeout=5)
+    async with consuming(bus, handler, spec=QUICK):
+        await until(lambda: settled(bus))
+    assert len(handled) == 4
+    assert most == 1
+    assert await dead_letters(bus) == 0
+
+
+async def test_a_trial_that_ends_in_an_orderly_wait_is_not_the_last_one(bus: Bus) -> None:
+    handled = 0
+
+    async def handler(_: Delivery) -> None:
+        nonlocal handled
+        handled += 1
+        if handled < 4:
+            raise TransientError("the model is away", delay=0.05)
+
+    await publish_event(bus, make_submitted())
+    await consume.ensure_consumer(bus, QUICK)
+    subscription = await bus.js.pull_subscribe_bind("ocr", "DOCUMENTS")
+    for _ in range(MAX_DELIVERIES):
+        await subscription.fetch(1, timeout=5)
+    async with consuming(bus, handler, spec=QUICK):
+        await until(lambda: settled(bus))
+    assert handled == 4
+    assert await dead_letters(bus) == 0
 
 
 async def test_an_unexpected_error_is_tried_again_before_it_is_buried(
@@ -262,3 +315,121 @@ async def test_a_deleted_consumer_is_made_again(bus: Bus) -> None:
         await bus.js.delete_consumer("DOCUMENTS", "ocr")
         await publish_event(bus, make_submitted("doc-1"))
         await until(lambda: len(seen) == 1)
+
+
+async def test_a_stream_that_is_gone_is_made_again_and_listened_to(bus: Bus) -> None:
+    seen: list[str] = []
+
+    async def handler(delivery: Delivery) -> None:
+        seen.append(delivery.subject)
+
+    async with consuming(bus, handler):
+        await bus.js.delete_stream(DOCUMENTS.name)
+        await ensure_stream(bus, DOCUMENTS)
+        await publish_event(bus, make_submitted("doc-1"))
+        await until(lambda: len(seen) == 1)
+
+
+async def test_a_dead_letter_leaves_out_headers_that_the_server_would_obey_or_refuse(
+    bus: Bus, embedded_server: EmbeddedServer
+) -> None:
+    async def handler(_: Delivery) -> None:
+        raise PermanentError("Cà phê 50 ₫ is no date.", code="bad")
+
+    head = b"NATS/1.0\r\nBad(Name): 1\r\nX-Kept: yes\r\nNats-Expected-Last-Subject-Sequence: 0\r\n\r\n"
+    sizes = b"%d %d" % (len(head), len(head) + 2)
+    for name in (b"doc-1", b"doc-2"):
+        _, writer = await asyncio.open_connection("127.0.0.1", embedded_server.port)
+        writer.write(b'CONNECT {"verbose":false,"headers":true}\r\n')
+        writer.write(b"HPUB documents.default.submitted.%b %b\r\n%b{}\r\n" % (name, sizes, head))
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+    async with consuming(bus, handler):
+        await until(lambda: buried(bus, 2))
+    letter = await bus.js.get_last_msg(DEADLETTERS.name, "deadletters.default.ocr.submitted", direct=True)
+    fields = letter.headers or {}
+    assert fields["X-Kept"] == "yes"
+    assert fields[headers.DEAD_MESSAGE] == "Cà phê 50 ₫ is no date."
+
+
+async def buried(bus: Bus, count: int) -> bool:
+    return await dead_letters(bus) == count
+
+
+async def test_a_dead_letter_of_the_largest_size_leaves_room_for_its_reason(
+    bus: Bus, embedded_server: EmbeddedServer
+) -> None:
+    async def handler(delivery: Delivery) -> None:
+        delivery.event(Submitted)
+
+    size = bus.client.max_payload - 10
+    await bus.js.publish("documents.default.submitted.doc-1", b"x" * size)
+    async with consuming(bus, handler):
+        await until(lambda: buried(bus, 1))
+    letter = await bus.js.get_last_msg(DEADLETTERS.name, "deadletters.default.ocr.submitted")
+    assert size - 4096 < len(letter.data or b"") < size
+    assert (letter.headers or {})[headers.DEAD_SIZE] == str(size)
+
+
+async def test_full_hands_cost_no_time(bus: Bus) -> None:
+    go_on = asyncio.Event()
+
+    async def handler(_: Delivery) -> None:
+        await go_on.wait()
+
+    for n in range(4):
+        await publish_event(bus, make_submitted(f"doc-{n}"))
+    consumer = EventConsumer(bus, OCR, handler, service="ocr", concurrency=2)
+    await consumer.start()
+    stopping = asyncio.Event()
+    running = asyncio.create_task(consumer.run(stopping))
+    await until(lambda: consumer._room() == 0)  # pyright: ignore[reportPrivateUsage]
+    # As when a request that was given up is still served.
+    await consumer._session._request(2)  # pyright: ignore[reportPrivateUsage]
+    await until(lambda: len(consumer._session) == 2)  # pyright: ignore[reportPrivateUsage]
+    started = time.process_time()
+    await asyncio.sleep(0.5)
+    assert time.process_time() - started < 0.2
+    go_on.set()
+    await until(lambda: settled(bus))
+    stopping.set()
+    await running
+
+
+async def test_a_connection_that_is_gone_for_good_ends_the_service(bus: Bus, embedded_server: EmbeddedServer) -> None:
+    async def handler(_: Delivery) -> None:
+        return
+
+    async with await Bus.connect(embedded_server.url, name="doomed") as doomed:
+        consumer = EventConsumer(doomed, OCR, handler, service="ocr", concurrency=2)
+        await consumer.start()
+        running = asyncio.create_task(consumer.run(asyncio.Event()))
+        # Larger than the server allows: it ejects us.
+        data = b"x" * doomed.client.max_payload
+        await doomed.client.publish("too.large", data, headers={"A": "b"})
+        with pytest.raises(BillowError, match="for good"):
+            async with asyncio.timeout(20):
+                await running
+
+
+async def test_what_is_on_its_way_when_the_consumer_stops_is_given_back_at_once(
+    bus: Bus, embedded_server: EmbeddedServer
+) -> None:
+    handled = 0
+
+    async def handler(_: Delivery) -> None:
+        nonlocal handled
+        handled += 1
+
+    async with await Bus.connect(embedded_server.url, name="publisher") as other:
+        async with consuming(bus, handler, concurrency=100):
+            for n in range(200):
+                await other.client.publish(f"documents.default.submitted.doc-{n}", b"{}")
+            await other.client.flush()
+        # Stopped in the middle of it: the rest is to be had now, not after ack_wait.
+        subscription = await bus.js.pull_subscribe_bind("ocr", "DOCUMENTS")
+        while handled < 200:
+            for message in await subscription.fetch(200 - handled, timeout=5):
+                await message.ack()
+                handled += 1

@@ -9,11 +9,14 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from billow.bus.connection import Bus
+from billow.bus.consume import Delivery, EventConsumer
 from billow.bus.embedded import EmbeddedServer
 from billow.bus.inference import InferenceClient
-from billow.bus.topology import DEADLETTERS, INFERENCE, MAX_DELIVERIES, RESULTS
+from billow.bus.publish import publish_event
+from billow.bus.topology import DEADLETTERS, INFERENCE, MAX_DELIVERIES, OCR, RESULTS
 from billow.bus.work import WorkItem, WorkQueue
 from billow.runtime.errors import PermanentError, TransientError
+from billow.schemas.events import Submitted
 from billow.schemas.inference import Detections, DetectText, InferenceResult
 from billow.schemas.labels import Lane
 from billow.schemas.record import Failure
@@ -200,3 +203,94 @@ async def test_undecodable_work_is_buried_and_the_next_one_done(bus: Bus) -> Non
         await ask(InferenceClient(bus))
         assert len(done) == 1
     assert (await bus.js.get_last_msg(DEADLETTERS.name, "deadletters.default.worker.text-detection")).data
+
+
+async def test_documents_of_an_absent_model_do_not_keep_others_from_their_turn(bus: Bus) -> None:
+    client = InferenceClient(bus, wait=0.5, retry_delay=0.1)
+    calls: dict[str, int] = {}
+    done: list[str] = []
+
+    async def handler(delivery: Delivery) -> None:
+        event = delivery.event(Submitted)
+        if delivery.deliveries > 1:
+            await client.still_waiting(event)
+        name = event.document_id
+        calls[name] = calls.get(name, 0) + 1
+        if name != "needs-no-model":
+            await ask(client, name, again=delivery.deliveries > 1)
+        done.append(name)
+
+    for n in range(12):
+        await publish_event(bus, make_submitted(f"doc-{n}"))
+    consumer = EventConsumer(bus, OCR, handler, service="ocr", concurrency=2)
+    await consumer.start()
+    stopping = asyncio.Event()
+    running = asyncio.create_task(consumer.run(stopping))
+    while not calls:
+        await asyncio.sleep(0.01)
+    await publish_event(bus, make_submitted("needs-no-model"))
+    started = time.monotonic()
+    while not done:
+        await asyncio.sleep(0.01)
+        assert time.monotonic() - started < 8, "all slots are taken by documents of the absent model"
+    assert done == ["needs-no-model"]
+    # Back again, all of them go on, and the model has worked once for each.
+    async with working(bus) as worked:
+        while len(done) < 13:
+            await asyncio.sleep(0.01)
+            assert time.monotonic() - started < 20, f"only {len(done)} went on"
+    assert len(worked) == 12
+    stopping.set()
+    await running
+
+
+async def test_an_outage_leaves_no_subscription_behind(bus: Bus, embedded_server: EmbeddedServer) -> None:
+    before = len(bus.client._subs)  # pyright: ignore[reportPrivateUsage]
+    calls = [asyncio.create_task(ask(InferenceClient(bus, wait=0.5), f"doc-{n}")) for n in range(3)]
+    while await queued(bus) < 3:
+        await asyncio.sleep(0.01)
+    await embedded_server.kill()
+    for outcome in await asyncio.gather(*calls, return_exceptions=True):
+        assert isinstance(outcome, TransientError)
+    await embedded_server.restart()
+    assert len(bus.client._subs) <= before + 1  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_work_that_others_took_along_when_they_crashed_is_tried_alone(bus: Bus) -> None:
+    client = InferenceClient(bus, wait=60)
+    calls = [asyncio.create_task(ask(client, f"doc-{n}")) for n in range(3)]
+    for _ in range(MAX_DELIVERIES - 1):
+        queue = make_queue(bus, max_batch=3, max_wait_ms=5000)
+        await queue.start()
+        batch = await queue.take()
+        assert len(batch) == 3
+        for item in batch:
+            await queue.give_back(item)
+        await queue.stop()
+        queue.close()
+    queue = make_queue(bus, max_batch=3, max_wait_ms=5000)
+    await queue.start()
+    for _ in range(3):
+        (item,) = await queue.take()
+        await queue.answer(item, result_for(item))
+    assert all(result.error is None for result in await asyncio.gather(*calls))
+    await queue.stop()
+    queue.close()
+
+
+async def test_a_result_that_is_too_large_is_answered_with_the_reason(bus: Bus) -> None:
+    queue = make_queue(bus)
+    await queue.start()
+    call = asyncio.create_task(ask(InferenceClient(bus, wait=60)))
+    (item,) = await queue.take()
+    many = bus.client.max_payload // 40
+    huge = InferenceResult(
+        request_id=item.work.request_id, model=MODEL, output=Detections(quads=(QUAD,) * many, scores=(0.9,) * many)
+    )
+    await queue.answer(item, huge)
+    with pytest.raises(PermanentError) as caught:
+        await call
+    assert caught.value.code == "message_too_large"
+    assert await queued(bus) == 0
+    await queue.stop()
+    queue.close()

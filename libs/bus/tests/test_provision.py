@@ -49,6 +49,26 @@ async def test_a_changed_declaration_updates_the_stream(bus: Bus) -> None:
     assert (await bus.js.stream_info(DOCUMENTS.name)).config.max_age == 3600.0
 
 
+async def test_who_does_not_know_the_cluster_keeps_its_number_of_copies(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int | None] = []
+    in_cluster = msgspec.structs.replace(DOCUMENTS, max_age=3600.0)
+    found = await bus.js.stream_info(DOCUMENTS.name)
+    found.config.num_replicas = 3
+
+    async def info(_: str) -> api.StreamInfo:
+        return found
+
+    async def update(config: api.StreamConfig) -> None:
+        asked.append(config.num_replicas)
+
+    monkeypatch.setattr(bus.js, "stream_info", info)
+    monkeypatch.setattr(bus.js, "update_stream", update)
+    await ensure_stream(bus, in_cluster)
+    assert asked == [3]
+
+
 async def test_a_jetstream_domain_is_asked_by_its_own_prefix() -> None:
     import tempfile
 

@@ -45,6 +45,11 @@ def test_a_word_gets_its_share_of_the_line_and_keeps_where_it_came_from() -> Non
     assert words[3].confidence == 0.9
 
 
+def test_quads_are_told_to_a_hundredth_of_a_px() -> None:
+    third = TextLine(text="abcdef g", quad=(0.0, 0.0, 100.0 / 3, 1.0, 100.0 / 3, 11.0, 0.0, 10.0))
+    assert all(round(value, 2) == value for word in split_words([third]) for value in word.quad)
+
+
 def test_a_leaning_line_is_cut_along_its_own_direction() -> None:
     leaning = TextLine(text="ab cd", quad=(0.0, 0.0, 50.0, 10.0, 48.0, 20.0, -2.0, 10.0))
     second = split_words([leaning])[1]
@@ -58,6 +63,12 @@ def test_a_leaning_line_is_cut_along_its_own_direction() -> None:
         ("RM9.00", ["RM", "9.00"]),
         ("$8.20", ["$", "8.20"]),
         ("8,20€", ["8,20", "€"]),
+        ("46.86$", ["46.86", "$"]),
+        ("$46.86", ["$", "46.86"]),
+        ("£4.00", ["£", "4.00"]),
+        ("TOTAL$46.86", ["TOTAL", "$", "46.86"]),
+        ("BHD.(123456-A)", ["BHD.", "(123456-A)"]),
+        ("TEL03-55250588", ["TEL", "03-55250588"]),
         ("Rp.25.000", ["Rp.", "25.000"]),
         ("2.40SR", ["2.40", "SR"]),
         ("DATE:02/01/2018", ["DATE:", "02/01/2018"]),

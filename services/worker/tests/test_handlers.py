@@ -124,6 +124,24 @@ async def test_a_model_that_fails_once_gets_its_work_again(bus: Bus) -> None:
     assert calls == 2
 
 
+async def test_requests_that_fail_the_model_fail_alone(bus: Bus) -> None:
+    def script(payloads: Sequence[Payload]) -> list[Answer]:
+        images = [payload.image for payload in payloads if isinstance(payload, DetectText)]
+        if b"doc-1" in images:
+            raise RuntimeError("not this one")
+        return [] if b"doc-2" in images else fine(payloads)
+
+    model = ScriptedModel(script)
+    async with hosting(bus, model, max_wait_ms=200), asyncio.timeout(40):
+        answers = await asyncio.gather(*(ask(bus, f"doc-{n}") for n in range(4)), return_exceptions=True)
+    for n in (0, 3):
+        assert isinstance(answers[n], InferenceResult)
+    for n in (1, 2):
+        answer = answers[n]
+        assert isinstance(answer, PermanentError)
+        assert answer.code == "too_many_deliveries"
+
+
 async def test_work_that_nobody_waits_for_costs_no_model_time(bus: Bus) -> None:
     model = ScriptedModel(fine)
     async with hosting(bus, model):

@@ -2,15 +2,17 @@
 """One connection to the cluster, made to outlive any server of it."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import nats
 import nats.errors
 import structlog
 from nats.aio.client import Client
+from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
-from billow.runtime.errors import StackUnreachableError
+from billow.runtime.errors import BillowError, StackUnreachableError
 
 _PENDING_BYTES = 16 * 1024 * 1024
 _PING_SECONDS = 10
@@ -87,15 +89,30 @@ class Bus:
         self._on_reconnect.append(listener)
         return lambda: self._on_reconnect.remove(listener)
 
+    @property
+    def broken(self) -> BillowError | None:
+        """Why this connection ended for good, as when the server ejects us; None while it lives or comes back."""
+        if not self.client.is_closed:
+            return None
+        return BillowError(f"NATS ended the connection for good ({self.client.last_error or 'closed'}); start again.")
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """Give up a subscription, also while the connection is away: otherwise it would come back with it."""
+        if not self.client.is_closed:
+            await subscription.unsubscribe()
+
     async def close(self) -> None:
         """Flush and close. Safe to call twice."""
         if self.client.is_closed:
             return
         try:
-            await asyncio.wait_for(self.client.flush(), 5)
-        except (TimeoutError, nats.errors.Error):
+            if self.client.is_connected:
+                await asyncio.wait_for(self.client.flush(), 5)
+            await self.client.close()
+        except (TimeoutError, nats.errors.Error, OSError):
             log.warning("closing without a flush: NATS does not answer")
-        await self.client.close()
+            with contextlib.suppress(OSError):
+                await self.client.close()
 
     async def __aenter__(self) -> "Bus":
         return self

@@ -1,6 +1,7 @@
 """The loop that every event handler lives in. It decides between acknowledge, wait and dead letter."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
@@ -100,6 +101,8 @@ class EventConsumer:
         self._concurrency = concurrency
         self._buries = buries
         self._waits = Waits(bus)
+        self._trial = asyncio.Lock()
+        self._on_trial: Msg | None = None
         self._in_hand: set[asyncio.Task[None]] = set()
         self._session = PullSession(bus, spec, room=self._room, ensure=lambda: ensure_consumer(bus, spec))
 
@@ -111,7 +114,11 @@ class EventConsumer:
         await self._session.start()
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Handle messages until `stopping`; then finish or give back what is in hand."""
+        """Handle messages until `stopping`; then finish or give back what is in hand.
+
+        Raises:
+            BillowError: the connection is gone for good.
+        """
         stop = asyncio.create_task(stopping.wait())
         try:
             while not stopping.is_set():
@@ -136,7 +143,8 @@ class EventConsumer:
         for message in await self._session.stop():
             await self._nak(message, 0)
         if self._in_hand:
-            _, late = await asyncio.wait(self._in_hand, timeout=_GRACE_SECONDS)
+            grace = _GRACE_SECONDS if self._bus.broken is None else 0
+            _, late = await asyncio.wait(self._in_hand, timeout=grace)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
@@ -148,6 +156,9 @@ class EventConsumer:
         try:
             await self._decide(message)
         except asyncio.CancelledError:
+            # Out of time to finish, which is no fault of the message.
+            with contextlib.suppress(TransientError):
+                await self._excuse(message)
             await self._nak(message, 0)
             raise
         except Exception:
@@ -159,16 +170,30 @@ class EventConsumer:
 
     async def _decide(self, message: Msg) -> None:
         deliveries = message.metadata.num_delivered
-        if self._buries and deliveries > MAX_DELIVERIES:
-            failures = deliveries - 1 - await self._waits.excused(message)
-            if failures >= MAX_DELIVERIES:
-                await self._bury(message, too_many_deliveries(failures, self._service), None)
+        failures = deliveries - 1
+        if self._buries and failures >= MAX_DELIVERIES - 1:
+            failures -= await self._waits.excused(message)
+            if failures >= MAX_DELIVERIES - 1:
+                async with self._trial:
+                    if await self._waits.begin_trial(message):
+                        self._on_trial = message
+                        await self._attempt(message, deliveries)
+                    else:
+                        await self._bury(message, too_many_deliveries(failures, self._service), None)
                 return
+        await self._attempt(message, deliveries)
+
+    async def _excuse(self, message: Msg) -> None:
+        if self._on_trial is message:
+            await self._waits.end_trial(message)
+        await self._waits.excuse(message)
+
+    async def _attempt(self, message: Msg, deliveries: int) -> None:
         try:
             await self._handler(Delivery(message))
         except TransientError as e:
             log.info("waiting", reason=str(e), delay=e.delay)
-            await self._waits.excuse(message)
+            await self._excuse(message)
             await self._nak(message, e.delay)
         except PermanentError as e:
             if not self._buries:

@@ -13,7 +13,8 @@ from billow.schemas import subjects
 from billow.schemas.record import Failure
 from billow.schemas.tokens import is_token
 
-_OUR_OWN = {headers.MSG_ID, headers.EXPECTED_STREAM}
+_ROOM = 256
+"""bytes for the headers that every message gets when it is published"""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,14 +32,15 @@ async def bury(
 ) -> None:
     """Copy a message to `DEADLETTERS` and await that it is stored. Burying it twice keeps one copy.
 
+    It is whole, but for a payload so large that the reason would not fit beside it.
+
     Raises:
         TransientError: the copy is not safe yet; do not terminate the message.
     """
     meta = message.metadata
     sequence = f"{meta.stream}:{meta.sequence.stream}"
-    kept = {key: value for key, value in (message.headers or {}).items() if key not in _OUR_OWN}
     extra = {
-        **kept,
+        **_kept(message),
         headers.DEAD_SUBJECT: message.subject,
         headers.DEAD_CODE: failure.code,
         headers.DEAD_MESSAGE: headers.one_line(failure.message),
@@ -49,14 +51,29 @@ async def bury(
     }
     if error is not None:
         extra[headers.DEAD_TRACEBACK] = headers.one_line("".join(traceback.format_exception(error)))
+    data = message.data
+    room = bus.client.max_payload - _ROOM
+    if len(data) + headers.size_of(extra) > room:
+        extra.pop(headers.DEAD_TRACEBACK, None)
+        extra[headers.DEAD_SIZE] = str(len(data))
+        data = data[: max(0, room - headers.size_of(extra))]
     await publish(
         bus,
         subjects.deadletter(_safe(tenant), failure.stage, _safe(event)),
-        message.data,
+        data,
         message_id=f"dead.{failure.stage}.{sequence}",
         stream=DEADLETTERS.name,
         extra=extra,
     )
+
+
+def _kept(message: Msg) -> dict[str, str]:
+    """The headers to hand on: not those that tell the server what to do, nor those that cannot be written."""
+    return {
+        key: value
+        for key, value in (message.headers or {}).items()
+        if headers.is_name(key) and not key.lower().startswith(headers.OF_NATS)
+    }
 
 
 def _safe(token: str) -> str:

@@ -12,7 +12,8 @@ from nats.aio.msg import Msg
 
 from billow.bus import headers
 from billow.bus.connection import Bus
-from billow.bus.faults import translated
+from billow.bus.faults import BusyError, translated
+from billow.bus.patience import Patience
 from billow.bus.publish import publish
 from billow.bus.topology import INFERENCE, RESULTS
 from billow.runtime.errors import PermanentError, TransientError
@@ -31,11 +32,29 @@ class InferenceClient:
     """Asks models for one service. Keep one a process: it remembers which work still waits in the queue."""
 
     def __init__(self, bus: Bus, *, wait: float = 20.0, retry_delay: float = 10.0) -> None:
-        """A call that is not answered within `wait` seconds gives up its slot for `retry_delay` seconds."""
+        """A call that is not answered within `wait` seconds gives up its slot for `retry_delay` seconds or more.
+
+        The next calls to that model give up at once, until it answers one.
+        """
         self._bus = bus
         self._wait = wait
-        self._retry_delay = retry_delay
+        self._patience = Patience(wait, retry_delay)
         self._queued: dict[str, int] = {}
+
+    async def still_waiting(self, event: Event) -> None:
+        """The first step with an event that was delivered before, so that waiting for an absent model costs no work.
+
+        Raises:
+            TransientError: the model that this document waited for last is still silent.
+        """
+        awaited = self._patience.awaited(event)
+        if awaited is None:
+            return
+        queue, subject = awaited
+        if await self._look(subject) is not None:
+            self._patience.answered(queue, event)
+        elif self._patience.is_silent(queue):
+            raise self._no_answer(queue, event, subject, waited=0)
 
     async def call(
         self, event: Event, payload: Payload, *, task: Task, model: str, lane: Lane, again: bool
@@ -52,6 +71,7 @@ class InferenceClient:
         body = codec.encode(payload, codec.MSGPACK)
         request_id = _request_id(event, model, body)
         subject = subjects.result(event.tenant, task, request_id)
+        queue = f"{model}.{lane}"
         result = await self._look(subject) if again else None
         if result is None:
             work = InferenceWork(
@@ -65,13 +85,21 @@ class InferenceClient:
                 deadline=event.deadline,
                 run_id=event.run_id,
             )
-            result = await self._ask(work, task, subject)
+            wait = self._patience.limit(queue)
+            try:
+                result = await self._ask(work, task, subject, wait)
+            except BusyError as e:
+                e.delay = self._patience.gave_up(queue, event, subject, waited=self._wait)
+                raise
+            if result is None:
+                raise self._no_answer(queue, event, subject, waited=wait)
+        self._patience.answered(queue, event)
         self._queued.pop(request_id, None)
         if result.error is not None:
             raise PermanentError(result.error.message, code=result.error.code, retryable=result.error.retryable)
         return result
 
-    async def _ask(self, work: InferenceWork, task: Task, subject: str) -> InferenceResult:
+    async def _ask(self, work: InferenceWork, task: Task, subject: str, wait: float) -> InferenceResult | None:
         answered: asyncio.Future[InferenceResult] = asyncio.get_running_loop().create_future()
 
         async def on_answer(message: Msg) -> None:
@@ -88,25 +116,28 @@ class InferenceClient:
         try:
             if not await self._still_queued(work.request_id):
                 await self._send(work, task)
-            return await self._await_answer(answered, work.model, subject)
+            return await self._await_answer(answered, subject, wait)
         finally:
-            if self._bus.client.is_connected:
-                await subscription.unsubscribe()
+            await self._bus.unsubscribe(subscription)
 
     async def _await_answer(
-        self, answered: asyncio.Future[InferenceResult], model: str, subject: str
-    ) -> InferenceResult:
-        until = time.monotonic() + self._wait
+        self, answered: asyncio.Future[InferenceResult], subject: str, wait: float
+    ) -> InferenceResult | None:
+        until = time.monotonic() + wait
         while (left := until - time.monotonic()) > 0:
             await asyncio.wait({answered}, timeout=min(left, _LOOK_AGAIN_SECONDS))
             # An answer that came while the connection was down is in the stream all the same.
             found = answered.result() if answered.done() else await self._look(subject)
             if found is not None:
                 return found
-        raise TransientError(
+        return None
+
+    def _no_answer(self, queue: str, event: Event, subject: str, *, waited: float) -> TransientError:
+        model = queue.partition(".")[0]
+        return TransientError(
             f"No worker answered for model {model} within {self._wait:g} s; the document waits. "
             f"Start one with `billow worker {model}`.",
-            delay=self._retry_delay,
+            delay=self._patience.gave_up(queue, event, subject, waited=waited),
         )
 
     async def _send(self, work: InferenceWork, task: Task) -> None:
@@ -141,6 +172,8 @@ class InferenceClient:
         return True
 
     async def _look(self, subject: str) -> InferenceResult | None:
+        if not self._bus.client.is_connected:
+            return None
         try:
             message = await self._bus.js.get_last_msg(RESULTS.name, subject, direct=True)
         except nats.js.errors.NotFoundError:

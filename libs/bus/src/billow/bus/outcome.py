@@ -10,7 +10,7 @@ from nats.aio.msg import Msg
 
 from billow.bus.connection import Bus
 from billow.bus.faults import translated
-from billow.bus.publish import latest_event
+from billow.bus.publish import events, find_event
 from billow.runtime.errors import TransientError
 from billow.schemas import subjects
 from billow.schemas.events import Completed, Failed
@@ -27,10 +27,12 @@ async def latest_record(bus: Bus, tenant: str, document_id: str, *, revision: in
     Raises:
         TransientError: NATS does not answer.
     """
-    events = [await latest_event(bus, type_, tenant, document_id) for type_ in (Completed, Failed)]
-    records = [event.record for event in events if event is not None]
-    if revision is not None:
-        records = [record for record in records if record.revision == revision]
+    records: list[Record] = []
+    for type_ in (Completed, Failed):
+        if revision is None:
+            records += [event.record async for event in events(bus, type_, tenant, document_id)]
+        elif (event := await find_event(bus, type_, tenant, document_id, revision)) is not None:
+            records.append(event.record)
     # A completed record outranks a failed one of the same revision, as it does in the database.
     return max(records, key=lambda record: (record.revision, record.status == "completed"), default=None)
 
@@ -57,9 +59,8 @@ class OutcomeWatch:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._bus.client.is_connected:
-            for subscription in self._subscriptions:
-                await subscription.unsubscribe()
+        for subscription in self._subscriptions:
+            await self._bus.unsubscribe(subscription)
 
     async def record(self, timeout: float | None) -> Record:
         """Wait for the record; also when the connection is lost meanwhile.

@@ -17,6 +17,7 @@ from billow.bus.topology import (
 )
 
 _NAME_IN_USE = 10058
+_DECLARED = {spec.name: spec for spec in STREAMS}
 
 
 def stream_config(spec: StreamSpec, replicas: int) -> api.StreamConfig:
@@ -56,45 +57,57 @@ def consumer_config(spec: ConsumerSpec) -> api.ConsumerConfig:
     )
 
 
-async def ensure_stream(bus: Bus, spec: StreamSpec, *, replicas: int = 1) -> None:
-    """Create the stream, or update it where it differs.
+async def ensure_stream(bus: Bus, spec: StreamSpec, *, replicas: int = 0) -> None:
+    """Create the stream, or update it where it differs. `replicas` 0 keeps those it has, and creates with one.
 
     Raises:
         TransientError: the server did not answer.
         PermanentError: the server refuses, e.g. for want of disk space.
     """
-    config = stream_config(spec, replicas)
+    config = stream_config(spec, replicas or 1)
     with translated(f"creating stream {spec.name}"):
         try:
             await bus.js.add_stream(config)
         except nats.js.errors.BadRequestError as e:
             if e.err_code != _NAME_IN_USE:
                 raise
+            if not replicas:
+                config.num_replicas = (await bus.js.stream_info(spec.name)).config.num_replicas
             await bus.js.update_stream(config)
 
 
 async def ensure_consumer(bus: Bus, spec: ConsumerSpec) -> None:
     """Create the consumer, or update it where it differs; its position in the stream stays.
 
+    Where its stream is gone too, that is made again first.
+
     Raises:
         TransientError: the server did not answer.
         PermanentError: the server refuses.
     """
     with translated(f"creating consumer {spec.durable}"):
-        await bus.js.add_consumer(spec.stream, consumer_config(spec))
+        try:
+            await bus.js.add_consumer(spec.stream, consumer_config(spec))
+        except nats.js.errors.NotFoundError:
+            await ensure_stream(bus, _DECLARED[spec.stream])
+            await bus.js.add_consumer(spec.stream, consumer_config(spec))
 
 
-async def ensure_waits(bus: Bus, *, replicas: int = 1) -> KeyValue:
+async def ensure_waits(bus: Bus, *, replicas: int = 0) -> KeyValue:
     """Create or open the bucket that excuses orderly waits."""
     with translated(f"creating bucket {WAITS_BUCKET}"):
         try:
             return await bus.js.key_value(WAITS_BUCKET)
         except nats.js.errors.NotFoundError:
-            return await bus.js.create_key_value(bucket=WAITS_BUCKET, history=1, ttl=WAITS_MAX_AGE, replicas=replicas)
+            return await bus.js.create_key_value(
+                bucket=WAITS_BUCKET, history=1, ttl=WAITS_MAX_AGE, replicas=replicas or 1
+            )
 
 
-async def provision(bus: Bus, *, replicas: int = 1) -> None:
+async def provision(bus: Bus, *, replicas: int = 0) -> None:
     """Create or update all declared streams, consumers and buckets; safe from several processes at once.
+
+    `replicas` 0 keeps those that there are: only whoever knows the cluster may change them.
 
     Raises:
         TransientError: the server did not answer.

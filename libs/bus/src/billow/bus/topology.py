@@ -13,7 +13,7 @@ DAY = 24 * HOUR
 GIB = 1024**3
 
 MAX_DELIVERIES = 5
-"""Deliveries that may end in a crash or an unexpected error; the next one makes the message a dead letter."""
+"""Deliveries that may end in a crash or an unexpected error, the last one a trial alone; then it is a dead letter."""
 
 LANES: tuple[Lane, ...] = ("interactive", "bulk")
 
@@ -89,7 +89,8 @@ IMAGES_MAX_AGE = DOCUMENTS.max_age + DAY
 
 WAITS_BUCKET = "WAITS"
 """Key-value bucket: how many deliveries of a message ended in an orderly wait, which do not count as failures."""
-WAITS_MAX_AGE = 7 * DAY
+WAITS_MAX_AGE = DOCUMENTS.max_age + DAY
+"""seconds; outlives the messages it speaks of, else one that waited long would look like one that failed often."""
 
 OCR = ConsumerSpec(
     stream="DOCUMENTS",
@@ -153,3 +154,8 @@ def inference_consumer(task: str, model: str, lane: Lane) -> ConsumerSpec:
         max_ack_pending=1_024,
         description=f"{task} by {model}, {lane}",
     )
+
+MODELS_BUCKET = "MODELS"
+"""Key-value bucket: who serves which model now, key `<model>.<worker>`."""
+MODELS_MAX_AGE = 15.0
+"""seconds without a word after which a worker counts as gone"""

@@ -2,7 +2,8 @@
 
 The server counts every delivery. One that ended in a `TransientError` (a model is absent, the database restarts) is no
 sign of a bad message, so it is excused here; one that ended with the process dying is not, as nobody was left to
-excuse it.
+excuse it. A process that dies takes along what else it has in hand, so before a message is given up it has a trial: it
+is handled while no other such message is.
 """
 
 import nats.js.errors
@@ -43,6 +44,29 @@ class Waits:
         count = await self.excused(message)
         with translated("writing waits"):
             await (await self._open()).put(self._key(message), str(count + 1).encode())
+
+    async def begin_trial(self, message: Msg) -> bool:
+        """Note that the message is now handled alone, for the last time; False if that was noted before.
+
+        Raises:
+            TransientError: NATS does not answer.
+        """
+        key = f"{self._key(message)}.trial"
+        with translated("noting a trial"):
+            try:
+                await (await self._open()).create(key, b"1")
+            except nats.js.errors.KeyWrongLastSequenceError:
+                return False
+        return True
+
+    async def end_trial(self, message: Msg) -> None:
+        """The trial ended in an orderly wait: there will be another.
+
+        Raises:
+            TransientError: NATS does not answer.
+        """
+        with translated("ending a trial"):
+            await (await self._open()).delete(f"{self._key(message)}.trial")
 
     async def _open(self) -> KeyValue:
         if self._bucket is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from datetime import UTC, datetime
 
 import nats.errors
@@ -13,11 +14,11 @@ from billow.bus import headers
 from billow.bus.connection import Bus
 from billow.bus.consume import too_many_deliveries
 from billow.bus.deadletters import bury
-from billow.bus.provision import ensure_consumer, ensure_stream
+from billow.bus.provision import ensure_consumer
 from billow.bus.publish import publish
 from billow.bus.pull import PullSession
-from billow.bus.topology import INFERENCE, LANES, MAX_DELIVERIES, RESULTS, ConsumerSpec, inference_consumer
-from billow.runtime.errors import TransientError
+from billow.bus.topology import LANES, MAX_DELIVERIES, RESULTS, ConsumerSpec, inference_consumer
+from billow.runtime.errors import PermanentError, TransientError
 from billow.schemas import codec, subjects
 from billow.schemas.inference import InferenceResult, InferenceWork
 from billow.schemas.labels import Lane
@@ -54,6 +55,7 @@ class WorkQueue:
         self._max_batch = max_batch
         self._max_wait = max_wait_ms / 1000
         self._held: dict[int, Msg] = {}
+        self._suspects: deque[WorkItem] = deque()
         self._turn = 0
         self._heartbeat: asyncio.Task[None] | None = None
         self._ack_wait = inference_consumer(task, model, "interactive").ack_wait
@@ -63,12 +65,10 @@ class WorkQueue:
         self._stopped = asyncio.Event()
 
     def _session(self, spec: ConsumerSpec) -> PullSession:
-        async def ensure() -> None:
-            await ensure_stream(self._bus, INFERENCE)
-            await ensure_consumer(self._bus, spec)
-
         # Room for one batch beyond the one being worked on: the next is here when this one is done.
-        return PullSession(self._bus, spec, room=lambda: self._max_batch, ensure=ensure)
+        return PullSession(
+            self._bus, spec, room=lambda: self._max_batch, ensure=lambda: ensure_consumer(self._bus, spec)
+        )
 
     async def start(self) -> None:
         """Create the consumers and begin to pull. Raises TransientError when the server does not answer."""
@@ -79,12 +79,20 @@ class WorkQueue:
     async def take(self) -> list[WorkItem]:
         """The next batch; waits for it. Empty only after `stop`.
 
-        Work that was answered before (its worker died before the acknowledgement) is acknowledged and skipped. Work
-        that ended in a crash too often is answered with an error and becomes a dead letter.
+        Work that was answered before (its worker died before the acknowledgement) is acknowledged and skipped. A crash
+        takes the whole batch along, so work that saw too many has a last trial in a batch of its own. After that it is
+        answered with an error and becomes a dead letter.
+
+        Raises:
+            BillowError: the connection is gone for good.
         """
         batch: list[WorkItem] = []
         closes_at = 0.0
         while not self._stopped.is_set():
+            if not batch and self._suspects:
+                suspect = self._suspects.popleft()
+                if await self._begin_trial(suspect):
+                    return [suspect]
             for message in self._pop(self._max_batch - len(batch)):
                 item = await self._accept(message)
                 if item is not None:
@@ -92,9 +100,12 @@ class WorkQueue:
                     batch.append(item)
             if batch and (len(batch) >= self._max_batch or time.monotonic() >= closes_at):
                 return batch
+            if self._suspects and not batch:
+                continue
             await self._more(closes_at - time.monotonic() if batch else None)
-        for item in batch:
+        for item in (*batch, *self._suspects):
             await self._give_back(item.message)
+        self._suspects.clear()
         return []
 
     def _pop(self, count: int) -> list[Msg]:
@@ -124,23 +135,43 @@ class WorkQueue:
             failure = Failure(code="undecodable_work", message=str(e), stage="worker")
             await self._bury(message, failure, None)
             return None
-        if deliveries > MAX_DELIVERIES:
-            await self._bury(message, too_many_deliveries(deliveries - 1, "worker"), work)
-            return None
-        if deliveries > 1 and await self._answered(work):
+        if deliveries > 1 and await self._is_stored(self._result_subject(work)):
             await self._release(message)
             return None
-        return WorkItem(message, work)
+        item = WorkItem(message, work)
+        if deliveries >= MAX_DELIVERIES:
+            if await self._is_stored(_trial_subject(work)):
+                await self._bury(message, too_many_deliveries(deliveries - 1, "worker"), work)
+            else:
+                self._suspects.append(item)
+            return None
+        return item
+
+    async def _begin_trial(self, item: WorkItem) -> bool:
+        """Note that this is the last attempt, where the next worker will look; False if it cannot be noted."""
+        try:
+            await self._publish(_trial_subject(item.work), b"")
+        except (TransientError, PermanentError) as e:
+            log.warning("trial not noted, the work is given back", reason=str(e))
+            await self._give_back(item.message)
+            return False
+        return True
 
     async def answer(self, item: WorkItem, result: InferenceResult) -> None:
         """Publish the result, await that it is stored, then acknowledge the work.
 
-        On failure the work goes back to the queue and is done again; the caller takes whichever answer is last.
+        On failure the work goes back to the queue and is done again; the caller takes whichever answer is last. A
+        result that cannot be published, as it is too large, is answered with the reason.
         """
         try:
-            await self._publish_result(item.work, result)
+            try:
+                await self._publish_result(item.work, result)
+            except PermanentError as e:
+                failure = Failure(code=e.code, message=str(e), retryable=e.retryable, stage="worker")
+                refusal = InferenceResult(request_id=result.request_id, model=result.model, error=failure)
+                await self._publish_result(item.work, refusal)
             await self._release(item.message)
-        except TransientError as e:
+        except (TransientError, PermanentError) as e:
             log.warning("answer not stored, the work is given back", reason=str(e))
             await self._give_back(item.message)
 
@@ -161,17 +192,16 @@ class WorkQueue:
             self._heartbeat.cancel()
 
     async def _publish_result(self, work: InferenceWork, result: InferenceResult) -> None:
-        await publish(
-            self._bus,
-            subjects.result(work.tenant, self._task, work.request_id),
-            codec.encode(result, codec.MSGPACK),
-            message_id=None,
-            stream=RESULTS.name,
-            extra={headers.CONTENT_TYPE: codec.MSGPACK},
-        )
+        await self._publish(self._result_subject(work), codec.encode(result, codec.MSGPACK))
 
-    async def _answered(self, work: InferenceWork) -> bool:
-        subject = subjects.result(work.tenant, self._task, work.request_id)
+    async def _publish(self, subject: str, data: bytes) -> None:
+        extra = {headers.CONTENT_TYPE: codec.MSGPACK}
+        await publish(self._bus, subject, data, message_id=None, stream=RESULTS.name, extra=extra)
+
+    def _result_subject(self, work: InferenceWork) -> str:
+        return subjects.result(work.tenant, self._task, work.request_id)
+
+    async def _is_stored(self, subject: str) -> bool:
         try:
             await self._bus.js.get_last_msg(RESULTS.name, subject, direct=True)
         except (nats.errors.Error, nats.js.errors.Error, TimeoutError):
@@ -187,7 +217,7 @@ class WorkQueue:
                 await self._publish_result(work, result)
             await message.term()
             self._held.pop(id(message), None)
-        except (TransientError, nats.errors.Error) as e:
+        except (TransientError, PermanentError, nats.errors.Error) as e:
             log.warning("dead letter not stored yet, the work stays", reason=str(e))
             await self._give_back(message)
 
@@ -213,3 +243,8 @@ class WorkQueue:
                     await message.in_progress()
                 except nats.errors.Error as e:
                     log.debug("in_progress not sent", reason=repr(e))
+
+
+def _trial_subject(work: InferenceWork) -> str:
+    """Beside the results, as a workstation may publish nothing else; no task has this name."""
+    return subjects.result(work.tenant, "trial", work.request_id)

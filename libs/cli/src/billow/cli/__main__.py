@@ -1,6 +1,7 @@
 """The command line: parses, calls, and turns errors into exit codes."""
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
@@ -15,8 +16,10 @@ from rich.text import Text
 from billow.cli.commands import documents as document_commands
 from billow.cli.commands import extract as extract_command
 from billow.cli.commands import models as model_commands
+from billow.cli.commands import serving
 from billow.cli.commands import up as up_command
 from billow.cli.settings import CliSettings
+from billow.client import Billow
 from billow.runtime.errors import BillowError, StackUnreachableError, UsageError
 from billow.runtime.logs import configure_logs
 from billow.schemas.tokens import check_token
@@ -242,9 +245,27 @@ def models_pull(
 
 
 @models_app.command("list")
-def models_list() -> None:
-    """Show the models that can be plugged in."""
-    _exit_with(lambda: model_commands.show_list(out))
+def models_list(
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing who serves what, until Ctrl-C.")] = False,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two pictures of --watch.")] = 1.0,
+) -> None:
+    """Show the models that can be plugged in and, if a stack is there, who serves them now."""
+
+    async def work() -> None:
+        settings = CliSettings.from_environment()
+        if watch:
+            async with Billow(settings.nats_url or None) as billow:
+                await serving.watch(billow, out, interval=interval)
+            return
+        model_commands.show_list(out)
+        billow = Billow(settings.nats_url or None)
+        with contextlib.suppress(StackUnreachableError):
+            await billow.connect(timeout=1)
+            out.print()
+            await serving.show(billow, out)
+        await billow.close()
+
+    _run(work())
 
 
 def main() -> None:

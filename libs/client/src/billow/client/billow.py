@@ -7,13 +7,15 @@ from typing import Self
 from billow.bus.connection import Bus
 from billow.bus.images import ImageStore
 from billow.bus.outcome import OutcomeWatch, latest_record
+from billow.bus.presence import present_workers, queue_depth
 from billow.bus.provision import provision
 from billow.bus.publish import latest_event, publish_event
 from billow.client.settings import ClientSettings
-from billow.runtime.errors import PermanentError
+from billow.runtime.errors import PermanentError, StackUnreachableError, TransientError
 from billow.schemas.events import ImageRef, Recognized, Submitted, event_id
 from billow.schemas.geometry import TextLine
 from billow.schemas.labels import Kind, Lane
+from billow.schemas.presence import ModelPresence
 from billow.schemas.record import Record
 from billow.schemas.subjects import original_key
 from billow.schemas.tokens import check_token
@@ -42,10 +44,18 @@ class Billow:
         """Connect and make sure that the streams exist.
 
         Raises:
-            StackUnreachableError: no server answered within `timeout` seconds.
+            StackUnreachableError: no server answered within `timeout` seconds, or none that has JetStream.
         """
         bus = await Bus.connect(self.url, name="client", domain=self._domain, timeout=timeout)
-        await provision(bus)
+        try:
+            await provision(bus)
+        except BaseException as e:
+            await bus.close()
+            if isinstance(e, TransientError | PermanentError):
+                raise StackUnreachableError(
+                    f"NATS at {self.url} answers, but not as Billow needs it ({e}). Is JetStream enabled there?"
+                ) from e
+            raise
         self._bus, self._images = bus, ImageStore(bus.client, bus.domain)
         return self
 
@@ -158,6 +168,24 @@ class Billow:
         bus, _ = self._connected()
         event = await latest_event(bus, Recognized, self.tenant, document_id)
         return event.lines if event is not None else ()
+
+    async def workers(self) -> list[ModelPresence]:
+        """Who serves which model now.
+
+        Raises:
+            TransientError: NATS does not answer.
+        """
+        bus, _ = self._connected()
+        return await present_workers(bus)
+
+    async def queue_depth(self, task: str, model: str) -> int:
+        """Requests that wait for a model or are being worked on.
+
+        Raises:
+            TransientError: NATS does not answer.
+        """
+        bus, _ = self._connected()
+        return await queue_depth(bus, task, model)
 
     def _connected(self) -> tuple[Bus, ImageStore]:
         if self._bus is None or self._images is None:

@@ -23,8 +23,8 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`json` or `console`."""
     connect_timeout: float = 30.0
     """seconds to wait for NATS at start-up"""
-    replicas: int = 1
-    """Copies of each stream in the cluster."""
+    replicas: int = 0
+    """Copies of each stream in the cluster; 0 keeps what there is, and makes new streams with one."""
     stop_with_parent: bool = False
     """Whether to drain and leave when the process that started this one is gone."""
     ready_file: str = ""

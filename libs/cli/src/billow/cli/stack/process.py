@@ -22,7 +22,7 @@ _STOP_SECONDS = 30.0
 _STARTS = 3
 """Times that a process may die before it was ever ready"""
 _FATAL_EXIT_CODES = {2, 3}
-"""Wrong usage and an unreachable stack: starting again cannot help."""
+"""Wrong usage and an unreachable stack: starting again cannot help one that was never ready."""
 
 
 class SupervisedProcess:
@@ -36,6 +36,7 @@ class SupervisedProcess:
         self._environ = {**environ, "BILLOW_READY_FILE": str(self._ready_file)}
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._was_ready = False
         self.restarts = 0
         self.on_restart: Callable[[str, int], None] = lambda _name, _code: None
 
@@ -47,7 +48,10 @@ class SupervisedProcess:
     @property
     def ready(self) -> bool:
         """Whether the process that runs now has said that it takes work."""
-        return self.pid is not None and self._ready_file.exists() and self._ready_file.read_text() == str(self.pid)
+        try:
+            return self.pid is not None and self._ready_file.read_text() == str(self.pid)
+        except OSError:
+            return False
 
     def start(self) -> None:
         """Start it and keep it running."""
@@ -112,9 +116,10 @@ class SupervisedProcess:
             started = time.monotonic()
             process = self._process
             while process is not None and process.poll() is None:
+                self._was_ready = self._was_ready or self.ready
                 await asyncio.sleep(0.1)
             code = process.returncode if process is not None else 0
-            if code in _FATAL_EXIT_CODES:
+            if code in _FATAL_EXIT_CODES and not self._was_ready:
                 return
             pause = _FIRST_PAUSE if time.monotonic() - started > _HEALTHY_AFTER else min(pause * 2, _LONGEST_PAUSE)
             self.restarts += 1

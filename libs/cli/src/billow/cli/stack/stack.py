@@ -7,14 +7,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import structlog
+
 from billow.bus.connection import Bus
 from billow.bus.embedded import EmbeddedServer
 from billow.bus.images import ImageStore
 from billow.bus.provision import provision
 from billow.cli.stack.process import SupervisedProcess
+from billow.runtime.errors import StackUnreachableError
 
 SERVICES = ("ocr", "layout", "receipt")
 DEFAULT_MODELS = ("ppocr-v6-det-small", "ppocr-v6-rec-small", "rules")
+
+_LOOK_SECONDS = 0.5
+
+log = structlog.get_logger()
 
 Progress = Callable[[str], None]
 
@@ -38,6 +45,7 @@ class Stack:
         self._tenant = tenant
         self._log_level = log_level
         self.server: EmbeddedServer | None = None
+        self._keeper: asyncio.Task[None] | None = None
         self.processes: dict[str, SupervisedProcess] = {}
 
     @property
@@ -68,6 +76,7 @@ class Stack:
             progress("nats-server")
             self.server = await EmbeddedServer.start(self.folder / "nats", self._port, self.logs / "nats-server.log")
             await self._provision()
+            self._keeper = asyncio.create_task(self._keep(self.server))
             for process in self._make_processes():
                 self.processes[process.name] = process
                 process.start()
@@ -80,10 +89,30 @@ class Stack:
         return self
 
     async def stop(self) -> None:
-        """Let all parts drain, the server last. Safe to call twice."""
-        await asyncio.gather(*(process.stop() for process in self.processes.values()))
+        """Let all parts drain: the services first, who need the workers for what is in hand, and the server last.
+
+        Safe to call twice.
+        """
+        for services in (True, False):
+            parts = [process for name, process in self.processes.items() if (name in SERVICES) == services]
+            await asyncio.gather(*(process.stop() for process in parts))
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
         if self.server is not None:
             await self.server.stop()
+
+    async def _keep(self, server: EmbeddedServer) -> None:
+        """Start nats-server again when it dies, as the other parts are."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if server.running:
+                continue
+            log.warning("nats-server ended and is started again", log=str(server.log_file))
+            try:
+                await server.restart()
+            except StackUnreachableError as e:
+                log.warning("nats-server cannot start, will try again", reason=str(e))
 
     async def __aenter__(self) -> Self:
         return await self.start()

@@ -4,6 +4,7 @@ Idempotent by: the event id; on redelivery an outcome that was stated before is 
 On failure: what cannot be analysed becomes a dead letter, which the receipt service turns into a failed record.
 """
 
+import asyncio
 from datetime import UTC, datetime
 
 import structlog
@@ -36,13 +37,18 @@ class LayoutHandler:
         """Label the words. Raises PermanentError for an unusable answer, TransientError to wait."""
         event = delivery.event(Recognized)
         again = delivery.deliveries > 1
-        if again and await already_stated(self._bus, Analyzed, event.tenant, event.document_id, event.revision):
+        if again and await already_stated(self._bus, Analyzed, event):
             return
+        if event.deadline is not None and event.deadline <= datetime.now(UTC):
+            raise _too_late(event.deadline)
+        if again:
+            await self._inference.still_waiting(event)
         clock = Stopwatch()
         with clock.stage("layout"):
-            words = split_words(event.lines)
+            # A long PDF takes these some 100 ms.
+            words = await asyncio.to_thread(split_words, event.lines)
             found = await self._classify(event, words, clock, again=again) if words else _NOTHING
-            entities, items, taxes = assemble(words, found)
+            entities, items, taxes = await asyncio.to_thread(assemble, words, found)
         await publish_event(
             self._bus,
             Analyzed(
@@ -85,3 +91,11 @@ class LayoutHandler:
                 code="bad_answer",
             )
         return result.output
+
+
+def _too_late(deadline: datetime) -> PermanentError:
+    return PermanentError(
+        f"The deadline {deadline.isoformat()} passed before the document was analysed. Submit it with a later one.",
+        code="deadline_exceeded",
+        retryable=True,
+    )

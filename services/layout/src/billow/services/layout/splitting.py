@@ -18,10 +18,14 @@ _CUTS: tuple[re.Pattern[str], ...] = (
     re.compile(r"\d[:=](?=\D)"),
     re.compile(rf"(?<![A-Za-z]){_CURRENCY}\.(?=\d\d?[.,]?\d\d\d)"),  # Rp.25.000
     re.compile(rf"(?<![A-Za-z]){_CURRENCY}(?=[-(]?(?:\d|\.\d\d$))"),  # RM9.00, $8.20, RM.20
-    re.compile(r"\d(?=(?:[€£₫฿]|EUR|USD|CHF|VND|MYR|RM)(?![A-Za-z]))"),  # 8,20€
+    re.compile(r"[A-Za-z]{3}(?=[$€£¥]\d)"),  # TOTAL$9.00
+    re.compile(r"(?<=[A-Za-z]{3})[$€£¥](?=\d)"),
+    re.compile(r"\d(?=(?:[$€£¥₫฿₱₹]|EUR|USD|CHF|VND|MYR|RM)(?![A-Za-z]))"),  # 8,20€
     re.compile(r"\d[.,]\d\d(?=[A-Za-z*])"),  # 2.40SR, 1,29A, 4.40*
     re.compile(r"[A-Za-z]{3}(?=\d{1,3}(?:[.,]?\d{3})*[.,]\d\d$)"),  # TOTAL9.00
     re.compile(rf"[A-Za-z.](?=\({_CURRENCY}\))"),  # TAX(RM)
+    re.compile(r"[A-Za-z]{3}[.)]?(?=\(\d{4,}-?[A-Z]\))"),  # BHD.(123456-A)
+    re.compile(r"(?<![A-Za-z])(?:(?i:tel|fax)|H/?P)\.?(?=[+(]?\d[\d-]{6})"),  # TEL03-12345678
     re.compile(r"\)(?=-?\d+[.,]\d\d)"),  # (RM)9.00
     re.compile(rf"[A-Za-z]{{3}}(?={_DAY})"),  # DATE02/01/2018
     re.compile(rf"(?<!\d){_DAY}(?=T?\d\d?:\d\d)"),  # 25.03.201814:22
@@ -76,15 +80,15 @@ def _edges(word: str) -> list[int]:
 
 
 def _share(quad: Quad, start: float, end: float) -> Quad:
-    """The part of a quad between two fractions of its length."""
+    """The part of a quad between two fractions of its length, to a hundredth of a px."""
     x1, y1, x2, y2, x3, y3, x4, y4 = quad
     return (
-        x1 + (x2 - x1) * start,
-        y1 + (y2 - y1) * start,
-        x1 + (x2 - x1) * end,
-        y1 + (y2 - y1) * end,
-        x4 + (x3 - x4) * end,
-        y4 + (y3 - y4) * end,
-        x4 + (x3 - x4) * start,
-        y4 + (y3 - y4) * start,
+        round(x1 + (x2 - x1) * start, 2),
+        round(y1 + (y2 - y1) * start, 2),
+        round(x1 + (x2 - x1) * end, 2),
+        round(y1 + (y2 - y1) * end, 2),
+        round(x4 + (x3 - x4) * end, 2),
+        round(y4 + (y3 - y4) * end, 2),
+        round(x4 + (x3 - x4) * start, 2),
+        round(y4 + (y3 - y4) * start, 2),
     )

@@ -35,11 +35,13 @@ class OcrHandler:
         """Read the document. Raises PermanentError for one that cannot be read, TransientError to wait."""
         event = delivery.event(Submitted)
         again = delivery.deliveries > 1
-        if again and await already_stated(self._bus, Recognized, event.tenant, event.document_id, event.revision):
+        if again and await already_stated(self._bus, Recognized, event):
             return
         now = datetime.now(UTC)
         if event.deadline is not None and event.deadline <= now:
             raise too_late(event.deadline)
+        if again:
+            await self._reader.still_waiting(event)
         clock = Stopwatch()
         clock.add("queue", max(0.0, (now - event.occurred_at).total_seconds() * 1000))
         with clock.stage("ocr"):

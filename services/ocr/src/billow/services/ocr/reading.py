@@ -36,6 +36,10 @@ class Reader:
         self._settings = settings
         self._limits = settings.limits()
 
+    async def still_waiting(self, event: Submitted) -> None:
+        """Raises TransientError while a model that the document waits for is still silent; costs next to nothing."""
+        await self._inference.still_waiting(event)
+
     async def read(self, event: Submitted, data: bytes, clock: Stopwatch, *, again: bool) -> Reading:
         """Read all pages.
 

@@ -3,7 +3,7 @@
 Consumes: `inference.<task>.<model>.<lane>.*`. Publishes: `results.<tenant>.<task>.<request_id>`.
 Idempotent by: work whose result is stored already is only acknowledged.
 On failure: a payload that cannot be used is answered with an error; a crash of the model gives the work back, and after
-five such deliveries it becomes a dead letter and its caller gets an error.
+five such deliveries, the last one alone, it becomes a dead letter and its caller gets an error.
 """
 
 import asyncio
@@ -67,23 +67,28 @@ class ModelHost:
                 wanted.append(item)
         return wanted
 
-    async def _run(self, batch: Sequence[WorkItem]) -> list[Answer] | None:
+    async def _run(self, batch: Sequence[WorkItem]) -> Sequence[Answer | None]:
+        """An answer for each, None where the model failed; a batch that fails is run one by one to find out which."""
         started = time.perf_counter()
         payloads = [item.work.payload for item in batch]
         try:
             answers = await asyncio.get_running_loop().run_in_executor(self._thread, self._model.run, payloads)
+            if len(answers) != len(batch):
+                raise RuntimeError(f"the model gave {len(answers)} answers to {len(batch)} requests")
         except Exception:
-            log.exception("the model failed, its work is given back", requests=len(batch))
-            return None
+            log.exception("the model failed", requests=len(batch))
+            if len(batch) == 1:
+                return [None]
+            return [answer for item in batch for answer in await self._run([item])]
         log.debug("batch", requests=len(batch), ms=round((time.perf_counter() - started) * 1000, 1))
         return answers
 
-    async def _answer(self, batch: Sequence[WorkItem], answers: Sequence[Answer] | None) -> None:
-        if answers is None:
-            await asyncio.gather(*(self._queue.give_back(item) for item in batch))
-            return
+    async def _answer(self, batch: Sequence[WorkItem], answers: Sequence[Answer | None]) -> None:
         await asyncio.gather(
-            *(self._queue.answer(item, self._result(item, answer)) for item, answer in zip(batch, answers, strict=True))
+            *(
+                self._queue.answer(item, self._result(item, answer)) if answer else self._queue.give_back(item)
+                for item, answer in zip(batch, answers, strict=True)
+            )
         )
 
     def _result(self, item: WorkItem, answer: Answer) -> InferenceResult:
