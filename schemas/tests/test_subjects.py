@@ -15,6 +15,7 @@ def test_subjects_are_as_documented() -> None:
     assert subjects.deadletter("acme", "ocr", "submitted") == "deadletters.acme.ocr.submitted"
     assert subjects.images_bucket("acme") == "IMAGES_acme"
     assert subjects.original_key("doc-1") == "doc-1/original"
+    assert subjects.original_key("doc-1", 2) == "doc-1/original-2"
 
 
 def test_a_model_carries_its_version() -> None:

@@ -97,6 +97,16 @@ async def test_an_unknown_document_is_said(stack: Stack) -> None:
     assert "never-seen" in err
 
 
+async def test_the_list_of_models_shows_who_serves_them(stack: Stack) -> None:
+    code, out, err = await billow("models", "list", BILLOW_NATS_URL=stack.url)
+    assert (code, err) == (0, "")
+    catalog, serving = out.split("\n\n", 1)
+    for model in ("ppocr-v6-det-small_1-0-0", "ppocr-v6-rec-small_1-0-0", "rules_1-0-0"):
+        assert model in catalog
+        assert model in serving
+    assert "req/s" in serving
+
+
 async def test_the_version_is_told() -> None:
     assert await billow("--version") == (0, "billow 0.1.0\n", "")
 

@@ -16,6 +16,7 @@ from billow.runtime.errors import PermanentError
 from billow.schemas.inference import Detections, DetectText, InferenceResult, Payload
 from billow.schemas.record import Failure
 from billow.services.worker.handlers import ModelHost
+from billow.services.worker.statistics import WorkerStatistics
 from billow.services.worker.tasks.protocol import Answer
 from billow.testkit.events import make_submitted
 from billow.testkit.plugin import NatsServer
@@ -54,7 +55,7 @@ async def bus(nats_server: NatsServer) -> AsyncGenerator[Bus]:
 @contextlib.asynccontextmanager
 async def hosting(bus: Bus, model: ScriptedModel, *, max_wait_ms: float = 0) -> AsyncGenerator[asyncio.Event]:
     queue = WorkQueue(bus, task="text-detection", model=MODEL, max_batch=4, max_wait_ms=max_wait_ms)
-    host = ModelHost(queue, model, token=MODEL, worker="here")
+    host = ModelHost(queue, model, token=MODEL, worker="here", statistics=WorkerStatistics(4))
     await host.warm_up()
     await queue.start()
     stopping = asyncio.Event()

@@ -37,6 +37,10 @@ def images_bucket(tenant: str) -> str:
     return f"IMAGES_{check_token(tenant, 'tenant')}"
 
 
-def original_key(document_id: str) -> str:
-    """Object name of what was submitted. Raises ValueError for a bad token."""
-    return f"{check_token(document_id, 'document_id')}/original"
+def original_key(document_id: str, revision: int = 1) -> str:
+    """Object name of what was submitted; each revision has its own, so that none replaces what another still needs.
+
+    Raises ValueError for a bad token.
+    """
+    name = "original" if revision == 1 else f"original-{revision}"
+    return f"{check_token(document_id, 'document_id')}/{name}"

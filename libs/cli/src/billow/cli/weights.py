@@ -10,6 +10,7 @@ from billow.engines.catalog import Catalog
 from billow.engines.manifest import Manifest
 from billow.engines.settings import model_cache, model_folders
 from billow.engines.weights import WeightsError, pull_all, verify
+from billow.runtime.errors import StackUnreachableError
 
 
 def manifests(names: Sequence[str]) -> list[Manifest]:
@@ -48,8 +49,16 @@ def pull(models: Sequence[Manifest], console: Console) -> dict[str, Path]:
 
 
 def ensure(names: Sequence[str], console: Console) -> None:
-    """Fetch what is missing and say so. Raises as `pull`."""
-    absent = missing(manifests(names))
-    if absent:
-        console.print(f"Fetching the weights of {', '.join(model.token for model in absent)} (once).")
-        pull(absent, console)
+    """Fetch what a stack needs and say so.
+
+    Raises:
+        UsageError: a name that nobody knows.
+        StackUnreachableError: the weights cannot be had, so the stack cannot start.
+    """
+    try:
+        absent = missing(manifests(names))
+        if absent:
+            console.print(f"Fetching the weights of {', '.join(model.token for model in absent)} (once).")
+            pull(absent, console)
+    except WeightsError as e:
+        raise StackUnreachableError(str(e)) from e

@@ -1,5 +1,7 @@
 """The client: puts the original into the bucket, publishes `submitted`, waits for the outcome."""
 
+import asyncio
+import hashlib
 import secrets
 from datetime import UTC, datetime
 from typing import Self
@@ -91,7 +93,8 @@ class Billow:
         Raises:
             BusyError: the system is full; nothing was accepted. Try again after `delay` seconds.
             TransientError: no acknowledgement; with the same `document_id` it is safe to try again.
-            PermanentError: code `file_too_large`.
+            PermanentError: code `file_too_large`; or `document_exists`, when other bytes were handed in under this
+                `document_id` and `revision` before.
             ValueError: `document_id` is not a token.
         """
         bus, images = self._connected()
@@ -101,8 +104,10 @@ class Billow:
                 "BILLOW_MAX_BYTES here and for the OCR service.",
                 code="file_too_large",
             )
-        document_id = check_token(document_id or secrets.token_hex(12), "document_id")
-        key = original_key(document_id)
+        if document_id is not None:
+            await self._refuse_other_bytes(check_token(document_id, "document_id"), revision, data)
+        document_id = document_id or secrets.token_hex(12)
+        key = original_key(document_id, revision)
         info = await images.put(self.tenant, key, data)
         await publish_event(
             bus,
@@ -186,6 +191,19 @@ class Billow:
         """
         bus, _ = self._connected()
         return await queue_depth(bus, task, model)
+
+    async def _refuse_other_bytes(self, document_id: str, revision: int, data: bytes) -> None:
+        """The same again changes nothing; something else under the same name would spoil what is being worked on."""
+        bus, _ = self._connected()
+        before = await latest_event(bus, Submitted, self.tenant, document_id)
+        if before is None or before.revision != revision or before.image.sha256 is None:
+            return
+        if (await asyncio.to_thread(hashlib.sha256, data)).hexdigest() != before.image.sha256:
+            raise PermanentError(
+                f"Document {document_id} was handed in before with other content. Give it a higher revision than "
+                f"{revision}, or another id.",
+                code="document_exists",
+            )
 
     def _connected(self) -> tuple[Bus, ImageStore]:
         if self._bus is None or self._images is None:

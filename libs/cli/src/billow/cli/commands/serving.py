@@ -12,11 +12,14 @@ from rich.table import Table
 from billow.client import Billow
 from billow.runtime.errors import TransientError
 
-_COLUMNS = ("model", "task", "host", "device", "waiting", "requests/s", "p50 ms", "p95 ms", "batch fill", "memory MB")
+_COLUMNS = ("model", "served by", "device", "waiting", "req/s", "p50 ms", "p95 ms", "fill", "MB")
 
 
 async def show(billow: Billow, out: Console) -> None:
-    """Print the workers that are there now."""
+    """Print the workers that are there now.
+
+    `waiting`: requests in the queue of the model; `req/s`, `p50` and `p95` (of a batch) and `fill` are of the last minute.
+    """
     out.print(await _table(billow))
 
 
@@ -36,14 +39,13 @@ async def _table(billow: Billow) -> Table:
     waiting = {worker.model: await billow.queue_depth(worker.task, worker.model) for worker in workers}
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in _COLUMNS:
-        right = column in _COLUMNS[4:]
+        right = column in _COLUMNS[3:]
         table.add_column(column, justify="right" if right else "left", no_wrap=column in {"model", "device"})
     for worker in workers:
         table.add_row(
             worker.model,
-            worker.task,
             escape(f"{worker.host}:{worker.pid}"),
-            escape(f"{worker.device} {worker.runtime}"),
+            escape(worker.device),
             str(waiting[worker.model]),
             f"{worker.requests_per_s:.1f}",
             f"{worker.p50_ms:.0f}",

@@ -1,17 +1,19 @@
 """`python -m billow.services.worker MODEL`: settings -> composition -> handlers."""
 
 import asyncio
-import socket
 import sys
 
 import structlog
 
 from billow.bus.connection import Bus
+from billow.bus.presence import Announcer
 from billow.bus.work import WorkQueue
 from billow.runtime.process import Lifecycle, run_service
 from billow.services.worker.composition import REQUESTS_AT_ONCE, find_model, load_model
 from billow.services.worker.handlers import ModelHost
+from billow.services.worker.presence import SelfDescription
 from billow.services.worker.settings import WorkerSettings
+from billow.services.worker.statistics import WorkerStatistics
 
 log = structlog.get_logger()
 
@@ -33,12 +35,19 @@ async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
             max_batch=REQUESTS_AT_ONCE[manifest.task],
             max_wait_ms=manifest.batching.max_wait_ms,
         )
-        host = ModelHost(queue, model, token=manifest.token, worker=socket.gethostname())
+        statistics = WorkerStatistics(REQUESTS_AT_ONCE[manifest.task])
+        myself = SelfDescription(manifest, engine, statistics)
+        host = ModelHost(queue, model, token=manifest.token, worker=myself.name, statistics=statistics)
         await host.warm_up()
-        await queue.start()
-        lifecycle.ready()
-        log.info("model plugged in", model=manifest.token, task=manifest.task, device=engine.device)
-        await host.run(lifecycle.stopping)
+        announcer = Announcer(bus, myself.now)
+        await announcer.start()
+        try:
+            await queue.start()
+            lifecycle.ready()
+            log.info("model plugged in", model=manifest.token, task=manifest.task, device=engine.device)
+            await host.run(lifecycle.stopping)
+        finally:
+            await announcer.stop()
         log.info("model plugged out", model=manifest.token)
     engine.close()
 

@@ -17,6 +17,7 @@ import structlog
 from billow.bus.work import WorkItem, WorkQueue
 from billow.schemas.inference import InferenceResult
 from billow.schemas.record import Failure
+from billow.services.worker.statistics import WorkerStatistics
 from billow.services.worker.tasks.protocol import Answer, TaskModel
 
 log = structlog.get_logger()
@@ -25,8 +26,11 @@ log = structlog.get_logger()
 class ModelHost:
     """Runs one model on one thread, and fetches and answers beside it."""
 
-    def __init__(self, queue: WorkQueue, model: TaskModel, *, token: str, worker: str) -> None:
+    def __init__(
+        self, queue: WorkQueue, model: TaskModel, *, token: str, worker: str, statistics: WorkerStatistics
+    ) -> None:
         self._queue = queue
+        self._statistics = statistics
         self._model = model
         self._token = token
         self._worker = worker
@@ -80,7 +84,9 @@ class ModelHost:
             if len(batch) == 1:
                 return [None]
             return [answer for item in batch for answer in await self._run([item])]
-        log.debug("batch", requests=len(batch), ms=round((time.perf_counter() - started) * 1000, 1))
+        ms = (time.perf_counter() - started) * 1000
+        self._statistics.count(len(batch), ms)
+        log.debug("batch", requests=len(batch), ms=round(ms, 1))
         return answers
 
     async def _answer(self, batch: Sequence[WorkItem], answers: Sequence[Answer | None]) -> None:

@@ -1,0 +1,95 @@
+"""Handing in documents, on a real server without any service behind it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from billow.bus.connection import Bus
+from billow.bus.images import ImageStore
+from billow.bus.publish import latest_event, publish_event
+from billow.client import Billow
+from billow.runtime.errors import PermanentError
+from billow.schemas.events import Submitted
+from billow.testkit.events import make_completed, make_failed, make_recognized
+from billow.testkit.plugin import NatsServer
+
+
+@pytest_asyncio.fixture
+async def billow(nats_server: NatsServer) -> AsyncIterator[Billow]:
+    async with Billow(nats_server.url) as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
+    async with await Bus.connect(nats_server.url, name="test") as connected:
+        yield connected
+
+
+async def test_the_original_and_its_event_are_there(billow: Billow, bus: Bus) -> None:
+    name = await billow.submit(b"photo", source="a.jpg", kind="receipt", language="en", lane="bulk")
+    event = await latest_event(bus, Submitted, "default", name)
+    assert event is not None
+    assert (event.source, event.kind, event.language, event.lane) == ("a.jpg", "receipt", "en", "bulk")
+    assert await ImageStore(bus.client).get("default", event.image.key, sha256=event.image.sha256) == b"photo"
+
+
+async def test_the_same_again_is_accepted_and_something_else_is_not(billow: Billow, bus: Bus) -> None:
+    await billow.submit(b"photo", document_id="doc-1")
+    assert await billow.submit(b"photo", document_id="doc-1") == "doc-1"
+    with pytest.raises(PermanentError, match="higher revision") as caught:
+        await billow.submit(b"another photo", document_id="doc-1")
+    assert caught.value.code == "document_exists"
+    assert await ImageStore(bus.client).get("default", "doc-1/original") == b"photo"
+
+
+async def test_a_new_revision_leaves_the_original_of_the_old_one(billow: Billow, bus: Bus) -> None:
+    await billow.submit(b"one", document_id="doc-1")
+    await billow.submit(b"two", document_id="doc-1", revision=2)
+    images = ImageStore(bus.client)
+    assert await images.get("default", "doc-1/original") == b"one"
+    assert await images.get("default", "doc-1/original-2") == b"two"
+
+
+async def test_a_result_that_comes_later_is_awaited_and_one_that_is_there_is_found(billow: Billow, bus: Bus) -> None:
+    waiting = asyncio.create_task(billow.result("doc-1", timeout=20))
+    event = make_completed("doc-1")
+    await publish_event(bus, event)
+    assert await waiting == event.record
+    assert await billow.result("doc-1", timeout=1) == event.record
+    assert await billow.get("doc-1") == event.record
+
+
+async def test_a_failed_document_is_a_result_too(billow: Billow, bus: Bus) -> None:
+    event = make_failed("doc-1")
+    await publish_event(bus, event)
+    assert (await billow.result("doc-1", timeout=1)).error == event.record.error
+
+
+async def test_a_time_out_says_that_nothing_is_lost(billow: Billow) -> None:
+    with pytest.raises(TimeoutError, match="not lost"):
+        await billow.result("doc-1", timeout=0.1)
+    assert await billow.get("doc-1") is None
+
+
+async def test_the_text_is_there_once_it_was_read(billow: Billow, bus: Bus) -> None:
+    assert await billow.text("doc-1") == ()
+    event = make_recognized("doc-1")
+    await publish_event(bus, event)
+    assert await billow.text("doc-1") == event.lines
+
+
+@pytest.mark.parametrize("bad", ["A", "a.b", "a b", ""])
+async def test_a_bad_id_or_tenant_is_refused(billow: Billow, bad: str) -> None:
+    if bad:
+        with pytest.raises(ValueError, match="document_id"):
+            await billow.submit(b"x", document_id=bad)
+    with pytest.raises(ValueError, match="tenant"):
+        Billow(tenant=bad or "?")
+
+
+async def test_without_a_connection_it_says_how_to_get_one() -> None:
+    with pytest.raises(RuntimeError, match="async with"):
+        await Billow().submit(b"x")
