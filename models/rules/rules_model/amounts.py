@@ -7,6 +7,7 @@ from .lexicon import Hit, Lexicon
 from .numerals import CURRENCY, Number, Style, is_money
 from .page import Row
 from .segments import Segment
+from .tax_lines import label_tax
 from .taxes import TaxRow
 from .totals import Candidate, Ledger, few, rank_totals
 
@@ -34,8 +35,18 @@ def _largest(board: Board, rows: Sequence[Row], numbers: Sequence[list[Number]],
     return Candidate(0.0, Segment(row), row, number)
 
 
-def label_amounts(board: Board, ledger: Ledger, tables: Sequence[TaxRow], total: Candidate | None, kind: str) -> None:
-    """Every other amount of the summary: the last word for each role outside of the tax table."""
+def label_amounts(
+    board: Board,
+    ledger: Ledger,
+    numbers: Sequence[list[Number]],
+    tables: Sequence[TaxRow],
+    total: Candidate | None,
+    kind: str,
+) -> list[TaxRow]:
+    """Every other amount of the summary: the last word for each role outside of the tax table.
+
+    Returns the lines such as `GST 6% 1.25` that stand for a tax table where there is none; they are not labelled yet.
+    """
     goal = total.number.value if total else None
     for role in ("subtotal", "discount", "service_charge", "rounding", "tip", "change"):
         chosen = _best(ledger, role, goal)
@@ -47,13 +58,14 @@ def label_amounts(board: Board, ledger: Ledger, tables: Sequence[TaxRow], total:
         row, number = segment.money[-1]
         if board.put(row, range(number.start, number.end), "paid", 0.75):
             break
-    _label_tax(board, ledger, tables, goal)
+    lines = label_tax(board, ledger, numbers, tables, goal)
     if kind == "invoice":
         due = [s for s in ledger.segments if s.role == "amount_due" and s.money]
         for segment in due:
             row, number = segment.money[-1]
             if board.put(row, range(number.start, number.end), "amount_due", 0.8):
                 break
+    return lines
 
 
 def _fits_payment(segment: Segment, ledger: Ledger, total: float | None) -> float:
@@ -105,58 +117,6 @@ def _is_subtotal(segment: Segment, ledger: Ledger, role: str, total: float | Non
     return any(
         abs(value + a + b + c - total) < 0.051 for a in added for b in services for c in discounts if a or b or c
     )
-
-
-def _label_tax(board: Board, ledger: Ledger, tables: Sequence[TaxRow], total: float | None) -> None:
-    """The document's whole tax: named as such, else the total of the tax table."""
-    table_sum = sum(row.amount.value for row in tables if not row.is_sum)
-    options: list[tuple[float, int, Row, Number]] = []
-    for order, segment in enumerate(ledger.segments):
-        if segment.role != "tax" or segment.table or not segment.money:
-            continue
-        row, number = segment.money[-1]
-        score = 0.5 + segment.prior
-        score += 0.5 if tables and abs(number.value - table_sum) < 0.011 else 0.0
-        if total is not None and any(abs(s + number.value - total) < 0.051 for s in ledger.values("subtotal")):
-            score += 0.4
-        if total is not None and abs(number.value) > 0.35 * abs(total) + 0.01:
-            score -= 1.5
-        options.append((score, -order, row, number))
-    options += _included(ledger, total)
-    options += [(0.4, -row.row.number, row.row, row.amount) for row in tables if row.is_sum]
-    for score, _, row, number in sorted(options, key=lambda option: option[:2], reverse=True):
-        if score > 0 and board.put(row, range(number.start, number.end), "tax", 0.55 + 0.2 * score):
-            return
-
-
-def _included(ledger: Ledger, total: float | None) -> list[tuple[float, int, Row, Number]]:
-    """`Total includes 6 % GST 1.51`: an amount with the wording of a total that is the tax inside of it."""
-    found: list[tuple[float, int, Row, Number]] = []
-    for order, segment in enumerate(ledger.segments):
-        if total is None or segment.role != "total" or not segment.money or "tax" not in segment.classes:
-            continue
-        row, number = segment.money[-1]
-        rates = [n.value for n in segment.numbers if n.percent] or [
-            5,
-            6,
-            7,
-            8,
-            9,
-            10,
-            12,
-            15,
-            16,
-            18,
-            19,
-            20,
-            21,
-            22,
-            23,
-            25,
-        ]
-        if any(abs(total - total / (1 + rate / 100) - number.value) < 0.016 for rate in rates if rate):
-            found.append((0.7, -order, row, number))
-    return found
 
 
 def label_payment(board: Board, segments: Sequence[Segment], lexicon: Lexicon) -> None:

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 
 from .amounts import label_amounts, label_currency, label_payment, label_total
 from .board import Board
+from .cells import Part
 from .dates import find_dates, rank_dates, rank_times, spans
-from .header import Part, find_phone, find_store
+from .header import find_store
 from .items import LineItem, find_items
 from .language import kind_of, language_of
 from .lexicon import Lexicon
 from .numerals import Number, Style, find_numbers, is_money, style_of
 from .page import Row
+from .phones import find_phone
 from .references import find_iban, find_invoice_number, find_party, find_tax_id
 from .segments import Segment, attach_money, segments_of
 from .taxes import TaxRow, find_tables
@@ -72,13 +74,13 @@ def analyse(
         orphans=_orphans(segments, items, style),
     )
     total = label_total(board, ledger, rows, numbers, style)
-    label_amounts(board, ledger, tables, total, kind)
+    lines = label_amounts(board, ledger, numbers, tables, total, kind)
+    _label_taxes(board, [*tables, *lines], len(items))
     label_payment(board, segments, lexicon)
     label_currency(board, rows, total)
     first = min((number for item in items for number in item.rows), default=len(rows))
-    group = _label_items(board, items)
+    _label_items(board, items)
     _label_head(board, rows, first)
-    _label_taxes(board, tables, group)
     return Reading(board, kind, language)
 
 
@@ -151,13 +153,13 @@ def _label_references(board: Board, rows: Sequence[Row], kind: str) -> None:
 def _label_head(board: Board, rows: Sequence[Row], end: int) -> None:
     if "store_name" in board.labels:
         return
-    name, address = find_store(rows, end)
+    name, address = find_store(rows, end, board)
     _put_parts(board, "store_name", name)
     _put_parts(board, "store_address", address)
 
 
-def _label_items(board: Board, items: Sequence[LineItem]) -> int:
-    """Label the items; returns the next free group number."""
+def _label_items(board: Board, items: Sequence[LineItem]) -> None:
+    """Label the items, with a group number each that is less than how many there are."""
     group = 0
     for item in items:
         placed = False
@@ -167,7 +169,6 @@ def _label_items(board: Board, items: Sequence[LineItem]) -> int:
                 free = [position for r, position in chosen if board.is_free(r, position)]
                 placed |= board.put(chosen[0][0], free, f"item.{key}", 0.75, group)
         group += placed
-    return group
 
 
 def _label_taxes(board: Board, tables: Sequence[TaxRow], group: int) -> None:
@@ -176,5 +177,6 @@ def _label_taxes(board: Board, tables: Sequence[TaxRow], group: int) -> None:
             continue
         placed = board.put(table.row, range(table.amount.start, table.amount.end), "tax.amount", 0.8, group)
         if table.rate is not None:
-            placed |= board.put(table.row, range(table.rate.start, table.rate.end), "tax.rate", 0.8, group)
+            row = table.rate_row or table.row
+            placed |= board.put(row, range(table.rate.start, table.rate.end), "tax.rate", 0.8, group)
         group += placed

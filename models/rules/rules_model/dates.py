@@ -41,7 +41,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], float], ...] = tuple(
     )
 )  # fmt: skip
 _TIME = re.compile(
-    r"(?<![\d:.,/\-])(?P<h>[01]?\d|2[0-4]) ?(?P<s>[:.h]|: ) ?(?P<m>[0-5]\d)(?:[:.][0-5]\d)?"
+    r"(?<![\d.,/\-])(?<!\d:)(?P<h>[01]?\d|2[0-4]) ?(?P<s>[:.h]|: ) ?(?P<m>[0-5]\d)(?:[:.][0-5]\d)?"
     r"(?P<ap> ?[ap]\.?m?\b\.?)?(?!\d|[.,]\d)"
 )
 _RANGE = re.compile(r"\d\d ?(?:[ap]\.?m\.?)? ?(?:-|–|to|bis|until) ?\d\d?[:.]")

@@ -46,7 +46,7 @@ def find_items(
     lines = [
         read_line(rows[at], numbers[at], style)
         for at in range(start, end)
-        if at not in skip and at not in roles and not _is_head(rows[at])
+        if at not in skip and at not in roles and not is_head(rows[at])
     ]
     items = _assemble(lines, style, has_head=start > 0)
     _add_discounts(items, segments, start, end)
@@ -61,7 +61,7 @@ def _region(
     sums = [s.row.number for s in segments if s.role in ("total", "subtotal") and s.money and s.row.number not in skip]
     for row in rows[: min(sums, default=len(rows))]:
         money = any(is_money(number, style) for number in numbers[row.number])
-        if not money and row.number not in skip and _is_head(row):
+        if not money and row.number not in skip and is_head(row):
             head = row.number + 1
             break
     with_money = {at for at, found in enumerate(numbers) if any(is_money(n, style) for n in found)}
@@ -75,7 +75,7 @@ def _region(
     return head, min(ends, default=len(rows))
 
 
-def _is_head(row: Row) -> bool:
+def is_head(row: Row) -> bool:
     """Whether a row names columns: at least two of them and hardly any other word."""
     kinds: set[str] = set()
     covered: set[int] = set()

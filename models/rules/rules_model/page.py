@@ -128,16 +128,22 @@ def _gather(tokens: list[Token]) -> list[list[Token]]:
         segments.setdefault(token.line, []).append(token)
     ordered = sorted(segments.values(), key=_center)
     rows: list[list[list[Token]]] = []
+    spans: list[tuple[float, float]] = []
     for segment in ordered:
-        best, best_overlap = None, 0.5
-        for row in reversed(rows[-6:]):
-            overlap = _row_overlap(row, segment)
+        best, best_overlap = -1, 0.5
+        top, bottom = min(token.y0 for token in segment), max(token.y1 for token in segment)
+        for at in range(len(rows) - 1, max(len(rows) - 7, -1), -1):
+            if spans[at][1] <= top or bottom <= spans[at][0]:
+                continue
+            overlap = _row_overlap(rows[at], segment)
             if overlap > best_overlap:
-                best, best_overlap = row, overlap
-        if best is None:
+                best, best_overlap = at, overlap
+        if best < 0:
             rows.append([segment])
+            spans.append((top, bottom))
         else:
-            best.append(segment)
+            rows[best].append(segment)
+            spans[best] = (min(top, spans[best][0]), max(bottom, spans[best][1]))
     flat = [sorted((token for segment in row for token in segment), key=lambda t: t.x0) for row in rows]
     return sorted(flat, key=lambda row: sum(t.middle for t in row) / len(row))
 

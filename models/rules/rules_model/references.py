@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from .cells import Part, cells_of
 from .dates import find_dates
-from .header import Part, cells_of
+from .items import is_head
 from .page import Row
 
 _REFERENCE = re.compile(r"[A-Z0-9][A-Z0-9\-/._#]*\d[A-Z0-9\-/._]*", re.IGNORECASE)
@@ -151,7 +152,7 @@ def _block(rows: Sequence[Row], row: Row, start: int, end: int) -> list[Part]:
     keyword_left = row.tokens[start].x0
     height = row.tokens[start].height
     for below in rows[row.number + 1 : row.number + 8]:
-        if below.page != row.page:
+        if below.page != row.page or is_head(below) or (parts and below.y0 - parts[-1].row.y1 > 2.5 * height):
             break
         cells = cells_of(below)
         at = next(

@@ -201,6 +201,8 @@ def attach_money(
         if segment.role == "rounding" and value and any(v > 3 * abs(v - value) > 0 for v in amounts):
             # `Rounding 42.35` after `Total 42.33` is the rounded total.
             segment.role, segment.prior = "total", 0.85
+        if _is_inner_tax(segment, numbers[segment.row.number], amounts):
+            segment.role, segment.prior = "tax", 0.2
         if segment.money or not segment.role or segment.role == "count" or _has_broken_amount(segment):
             continue
         for step in (1, -1):
@@ -212,6 +214,14 @@ def attach_money(
                 segment.money = [(rows[at], n) for n in money]
                 taken.add(at)
                 break
+
+
+def _is_inner_tax(segment: Segment, numbers: Sequence[Number], totals: Sequence[float]) -> bool:
+    """`Total includes GST 6% 1.51` below `Total 26.70`: the wording of a total, the amount of the tax inside of it."""
+    if segment.role != "total" or not segment.value or "tax" not in segment.classes:
+        return False
+    rates = [number.value for number in numbers if number.percent and number.value > 0]
+    return any(abs(t - t / (1 + rate / 100) - segment.value) < 0.011 for rate in rates for t in totals)
 
 
 def _has_broken_amount(segment: Segment) -> bool:

@@ -8,6 +8,7 @@ from .page import Row
 
 _HEADER = frozenset({"col_amount", "col_tax", "tax", "sub", "sum", "summary", "excl", "incl"})
 _MOST_ROWS = 10
+_HIGHEST_RATE = 40
 
 
 @dataclass(slots=True)
@@ -20,6 +21,8 @@ class TaxRow:
     amount: Number
     is_sum: bool
     """The table's own total."""
+    rate_row: Row | None = None
+    """Where the rate stands, if not in `row`."""
 
 
 def find_tables(rows: Sequence[Row], numbers: Sequence[list[Number]], style: Style) -> tuple[list[TaxRow], set[int]]:
@@ -57,6 +60,12 @@ def _alone(rows: Sequence[Row], numbers: Sequence[list[Number]], style: Style, m
     return found
 
 
+def rate_of(row: Row, numbers: Sequence[Number]) -> Number | None:
+    """The rate in a row that shows no more than one."""
+    rates = [n for n in numbers if n.percent and 0 <= n.value <= _HIGHEST_RATE]
+    return rates[0] if len(rates) == 1 and not row.has("discount", "service") else None
+
+
 def _is_header(row: Row, numbers: list[Number], style: Style) -> bool:
     if any(is_money(number, style) for number in numbers):
         return False
@@ -92,7 +101,7 @@ def _read(rows: Sequence[Row], numbers: Sequence[list[Number]], style: Style, he
 
 def _row(row: Row, numbers: list[Number], money: list[Number]) -> TaxRow | None:
     """Base and tax among the amounts of a row: tax = base x rate, or base + tax = gross, else the last two."""
-    rate = next((n for n in numbers if n.percent and 0 <= n.value <= 40), None)
+    rate = next((n for n in numbers if n.percent and 0 <= n.value <= _HIGHEST_RATE), None)
     if rate is not None:
         money = [number for number in money if number is not rate]
     values = [n for n in money if n is not rate]

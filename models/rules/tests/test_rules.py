@@ -185,6 +185,7 @@ def test_misread_and_glued_keywords_are_understood(engine: PythonEngine) -> None
         ("TOTAL   43.636\nTAX 10%   4.364\nGRAND TOTAL   48.000\nTUNAI   50.000\nKEMBALI   2.000", "48.000"),
         ("TONG CONG   1.250.000\nTIEN MAT   1.300.000\nTIEN THUA   50.000", "1.250.000"),
         ("MÓN HAI   50.000\nMÓN BA   99.000\nTỔNG CỘNG   150.000", "150.000"),
+        ("TOTAL   26.70\nTOTAL INCLUDES GST 6%   1.51", "26.70"),
         ("TOTAL TTC   12,50\nDONT TVA 20%   2,08", "12,50"),
         ("TOTALE EURO   8,40\nCONTANTI   10,00\nRESTO   1,60", "8,40"),
     ],
@@ -244,6 +245,106 @@ def test_quantity_and_price_in_a_row_of_their_own(engine: PythonEngine, rows: st
     assert found.items[1] == {"name": "MUNDWASSER", "quantity": "2", "unit_price": "0,75", "amount": "1,50"}
 
 
+@pytest.mark.parametrize(
+    ("rows", "taxes", "tax"),
+    [
+        ("Subtotal   36.40\nSales Tax 9.5%   3.46\nTotal   39.86", [("9.5%", "3.46")], None),
+        ("Subtotal   20.00\nGST 6% 1.20\nTotal   21.20", [("6%", "1.20")], None),
+        ("Netto   8,21\nMwSt 19% 1,56\nSumme   9,77", [("19%", "1,56")], None),
+        ("Total   26.70\nTotal Includes GST 6%   1.51", [("6%", "1.51")], None),
+        ("Netto   20,00\nMwSt 19% 1,90\nMwSt 7% 0,70\nSumme   22,60", [("19%", "1,90"), ("7%", "0,70")], None),
+        (
+            "Subtotal   20.00\nGST 5% 1.00\nPST 7% 1.40\nTotal Tax   2.40\nTotal   22.40",
+            [("5%", "1.00"), ("7%", "1.40")],
+            "2.40",
+        ),
+        ("Subtotal   20.00\nTax   1.20\nTotal   21.20", [], "1.20"),
+    ],
+)
+def test_a_line_with_rate_and_tax_does_for_a_tax_table(
+    engine: PythonEngine, rows: str, taxes: list[tuple[str, str]], tax: str | None
+) -> None:
+    found = read(engine, "CORNER SHOP\n1 THING   20.00\n" + rows)
+    assert [(row["rate"], row["amount"]) for row in found.taxes] == taxes
+    assert found.fields.get("tax") == tax
+
+
+@pytest.mark.parametrize(
+    ("head", "name", "address"),
+    [
+        (
+            "UNIT BAKERY SDN BHD\n05 Mar 2018 18:24\n(867388-U)\n12, Jalan Bunga 7/4, Taman Bunga,81200 Johor Bahru",
+            "UNIT BAKERY SDN BHD",
+            "12, Jalan Bunga 7/4, Taman Bunga,81200 Johor Bahru",
+        ),
+        (
+            "PETRO ENTERPRISE\nSite: 2395\nLOT 485\nJLN ULU\n54200 KUALA LUMPUR\nTelephone: 03-41056485",
+            "PETRO ENTERPRISE",
+            "LOT 485 JLN ULU 54200 KUALA LUMPUR",
+        ),
+        (
+            "NEWS STAND SDN BHD\nLOT R1, ARAH UTARA,\n84600 PAGOH, JOHOR\nNewsCareline: 1800 88 1231"
+            "\nhelp@news.example.com\nNEWS RETAIL SB (306295-X)",
+            "NEWS STAND SDN BHD",
+            "LOT R1, ARAH UTARA, 84600 PAGOH, JOHOR",
+        ),
+        (
+            "ann lee\nBOOK HOUSE (TAMAN) SDN BHD\n5, JALAN SAGU 18,\n81100 JOHOR BAHRU",
+            "BOOK HOUSE (TAMAN) SDN BHD",
+            "5, JALAN SAGU 18, 81100 JOHOR BAHRU",
+        ),
+        (
+            "TALL TREE SDN BHD\nTREE Cheras\nNo 2A Jalan Cochrane\n55100 KUALA LUMPUR, MALAYSIA\nSUNNY PLAZA",
+            "TALL TREE SDN BHD",
+            "No 2A Jalan Cochrane 55100 KUALA LUMPUR, MALAYSIA",
+        ),
+        (
+            "Grill & Bar\nT.A.S Leisure Sdn Bhd (256864-P)\nTel: 03-2164 1400",
+            "T.A.S Leisure Sdn Bhd",
+            None,
+        ),
+        ("K3-113, JL SULTAN\n80300 JOHOR BAHRU\nJOHOR", None, "K3-113, JL SULTAN 80300 JOHOR BAHRU JOHOR"),
+        ("Kornblume Markt\nLindenallee 27\n09999 Musterhain", "Kornblume Markt", "Lindenallee 27 09999 Musterhain"),
+        ("Blue Heron\n418 Alder Street\nPinewick, CA 90000", "Blue Heron", "418 Alder Street Pinewick, CA 90000"),
+        (
+            "BREAD SDN BHD\nLOT 3, JALAN PELABUR\n40300 SHAH ALAM\nTAX INVOICE\nFRESH MARKET\nGROUND FLOOR, NO. 4,"
+            " JALAN SS 15,\n47500 SUBANG JAYA, SELANGOR",
+            "BREAD SDN BHD",
+            "LOT 3, JALAN PELABUR 40300 SHAH ALAM",
+        ),
+    ],
+)
+def test_the_shop_and_where_it_is(engine: PythonEngine, head: str, name: str | None, address: str | None) -> None:
+    found = read(engine, f"{head}\nTHING   4.00\nTOTAL   4.00")
+    assert (found.fields.get("store_name"), found.fields.get("store_address")) == (name, address)
+
+
+@pytest.mark.parametrize(
+    ("row", "phone"),
+    [
+        ("Tel: 03-1234 5678", "03-1234 5678"),
+        ("Te1. 030 23125 448", "030 23125 448"),
+        ("03-7845 8155", "03-7845 8155"),
+        ("(415) 555-0142", "(415) 555-0142"),
+        ("1-300-888-333", "1-300-888-333"),
+        ("GST Reg: 001734164480", None),
+        ("Receipt: 0012-345 6789", None),
+    ],
+)
+def test_the_phone(engine: PythonEngine, row: str, phone: str | None) -> None:
+    assert read(engine, f"CORNER SHOP\n{row}\nTHING   4.00\nTOTAL   4.00").fields.get("phone") == phone
+
+
+@pytest.mark.parametrize("symbol", ["$", "€", "£", "RM", "EUR"])
+def test_a_symbol_at_an_amount_is_the_currency(engine: PythonEngine, symbol: str) -> None:
+    assert read(engine, f"CORNER SHOP\nTHING   4.00\nTOTAL   {symbol} 4.00").fields["currency"] == symbol
+
+
+def test_a_time_counts_wherever_it_is_named(engine: PythonEngine) -> None:
+    rows = "DATE:02/01/2018\nCASHIER:AMY\nTABLE:4\nSALESPERSON:BOB   TIME:14:31:00\nTHING   4.00\nTOTAL   4.00"
+    assert read(engine, f"CORNER SHOP\n{rows}").fields["time"].endswith("14:31:00")
+
+
 INVOICE = """
 Muster Handel GmbH                                                Rechnungsnummer   RE-2018/0042
 Hauptstraße 20                                                    Rechnungsdatum    05.03.2018
@@ -277,13 +378,13 @@ def test_an_invoice(engine: PythonEngine) -> None:
         "buyer_name": "Kunden AG Mitte",
         "buyer_address": "Kundenweg 15 69876 Frankfurt",
         "subtotal": "473,00",
-        "tax": "89,87",
         "total": "562,87",
         "currency": "EUR",
         "iban": "DE88 2008 0000 0970 3757 00",
         "seller_tax_id": "DE123456789",
     }
     assert {label: found.fields.get(label) for label in expected} == expected
+    assert found.taxes == [{"rate": "19%", "amount": "89,87"}]
     assert [(item["name"], item["quantity"], item["amount"]) for item in found.items] == [
         ("Trennblätter A4", "20", "198,00"),
         ("Joghurt Banane", "50", "275,00"),
@@ -304,6 +405,11 @@ def test_an_invoice(engine: PythonEngine) -> None:
 )
 def test_the_language(engine: PythonEngine, text: str, language: str) -> None:
     assert read(engine, text).language == language
+
+
+def test_the_table_below_the_buyer_is_not_the_address(engine: PythonEngine) -> None:
+    near = INVOICE.replace("69876 Frankfurt\n\n", "69876 Frankfurt\n").replace("Pos   ", "      ")
+    assert read(engine, near, width=1240).fields["buyer_address"] == "Kundenweg 15 69876 Frankfurt"
 
 
 def test_what_is_known_is_not_guessed_again(engine: PythonEngine) -> None:

@@ -343,3 +343,9 @@ def test_every_label_is_read_by_a_rule() -> None:
     texts = {"store_name", "store_address", "buyer_name", "buyer_address", "payment_method"}
     assert set(record.fields) == texts
     assert set(failed_checks(record)) == {f"{name}_is_readable" for name in FIELD_NAMES if name not in texts}
+
+
+def test_a_lone_symbol_is_a_currency() -> None:
+    record = build_record(analyzed(entity("currency", "$"), entity("total", "46.86"), language="en"))
+    assert record.fields["currency"].value == "USD"
+    assert record.fields["currency"].text == "$"

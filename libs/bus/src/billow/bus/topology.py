@@ -155,6 +155,7 @@ def inference_consumer(task: str, model: str, lane: Lane) -> ConsumerSpec:
         description=f"{task} by {model}, {lane}",
     )
 
+
 MODELS_BUCKET = "MODELS"
 """Key-value bucket: who serves which model now, key `<model>.<worker>`."""
 MODELS_MAX_AGE = 15.0

@@ -1,5 +1,6 @@
 """From labelled text to fields: each field is read by its own rule, and what cannot be read is said."""
 
+import unicodedata
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -119,8 +120,12 @@ def read_fields(entities: Iterable[Entity], context: Context) -> tuple[dict[str,
 
 
 def is_blank(text: str) -> bool:
-    """Whether a text only holds a place: a dash for no amount, a lone multiplication sign for no quantity."""
-    return not any(c.isalnum() for c in text) or text.strip(" .:*").lower() == "x"
+    """Whether a text only holds a place: a dash for no amount, a lone multiplication sign for no quantity.
+
+    A lone currency symbol says something.
+    """
+    says_something = any(c.isalnum() or unicodedata.category(c) == "Sc" for c in text)
+    return not says_something or text.strip(" .:*").lower() == "x"
 
 
 def not_readable(name: str, text: str, what: str) -> Check:
