@@ -8,7 +8,7 @@ RUN := $(UV) run --frozen --all-groups --no-progress
 PATHS := schemas libs services models samples benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint format types schemas imports bench-accuracy bench-overhead bench-memory \
+.PHONY: help setup demo up test test-tensorflow lint format types schemas imports bench-accuracy bench-overhead bench-memory \
 	bench-image-store clean
 
 help: ## List these doors
@@ -40,6 +40,10 @@ up: .venv/.light ## Keep the whole stack running on this machine until Ctrl-C
 test: .venv/.full ## Run the unit, contract and component tests
 	@.venv/bin/billow models pull >/dev/null
 	@.venv/bin/pytest -q
+
+test-tensorflow: $(UV) ## Test the TensorFlow runtime in an environment of its own (1.8 GB)
+	@$(UV) run --frozen --isolated --no-progress --package billow-engines --extra tensorflow --with pytest,pytest-asyncio,pytest-timeout \
+		pytest -q -c /dev/null libs/engines/tests_tensorflow
 
 lint: .venv/.full ## Check style, formatting and who may import whom
 	@.venv/bin/ruff check .

@@ -48,7 +48,7 @@ def wheel_model(tmp_path: Path) -> Callable[[str, str, bytes], Manifest]:
     def make(name: str, path: str, data: bytes) -> Manifest:
         return _write(
             tmp_path / name,
-            f'name = "{name}"\nversion = "1.0.0"\ntask = "text-detection"\nruntime = "onnxruntime"\n'
+            f'name = "{name}"\nversion = "1.0.0"\ntask = "text-detection"\nruntimes = ["openvino", "onnxruntime"]\n'
             'licence = "Apache-2.0"\ndescription = "A toy."\n[weights]\nkind = "wheel"\n'
             f'package = "toymodels"\npackage_version = "1.0"\npath = "{path}"\n'
             f'sha256 = "{hashlib.sha256(data).hexdigest()}"\nsize = {len(data)}\n',
@@ -70,7 +70,7 @@ def python_model(tmp_path: Path) -> Callable[..., Manifest]:
             path.write_text(source)
         return _write(
             tmp_path / folder,
-            f'name = "toy"\nversion = "{version}"\ntask = "token-classification"\nruntime = "python"\n'
+            f'name = "toy"\nversion = "{version}"\ntask = "token-classification"\nruntimes = ["python"]\n'
             f'licence = "Apache-2.0"\ndescription = "A toy."\n[python]\nentrypoint = "{entrypoint}"\n',
         )
 

@@ -14,7 +14,7 @@ from billow.runtime.errors import UsageError
 def _add(folder: Path, name: str, version: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "manifest.toml").write_text(
-        f'name = "{name}"\nversion = "{version}"\ntask = "token-classification"\nruntime = "python"\n'
+        f'name = "{name}"\nversion = "{version}"\ntask = "token-classification"\nruntimes = ["python"]\n'
         'licence = "MIT"\ndescription = "A toy."\n[python]\nentrypoint = "toy:Toy"\n'
     )
     return folder

@@ -11,7 +11,7 @@ WHEEL = """
 name = "lines-small"
 version = "1.2.3"
 task = "text-recognition"
-runtime = "onnxruntime"
+runtimes = ["onnxruntime"]
 licence = "Apache-2.0"
 description = "Reads lines."
 
@@ -39,7 +39,7 @@ PYTHON = """
 name = "rules"
 version = "1.0.0"
 task = "token-classification"
-runtime = "python"
+runtimes = ["python"]
 licence = "Apache-2.0"
 description = "Rules."
 
@@ -57,6 +57,7 @@ def _read(folder: Path, text: str) -> Manifest:
 def test_everything_that_a_manifest_states_arrives(tmp_path: Path) -> None:
     manifest = _read(tmp_path, WHEEL)
     assert manifest.token == "lines-small_1-2-3"
+    assert manifest.runtimes == ("onnxruntime",)
     assert manifest.task == "text-recognition"
     assert isinstance(manifest.weights, WheelWeights)
     assert (manifest.weights.path, manifest.weights.size) == ("toymodels/lines.onnx", 7)
@@ -93,7 +94,14 @@ def test_weights_may_be_a_local_file(tmp_path: Path) -> None:
         ('"1.2.3"', '"1.2"', ["`version`", "MAJOR.MINOR.PATCH"]),
         ('"1.2.3"', "1.2", ["`version`", "MAJOR.MINOR.PATCH"]),
         ('"text-recognition"', '"ocr"', ["`task`", "text-detection", "token-classification"]),
-        ('"onnxruntime"', '"tensorrt"', ["`runtime`", "onnxruntime", "python"]),
+        ('"onnxruntime"', '"tensorrt"', ["`runtimes[0]`", '"openvino"', '"python"']),
+        ('["onnxruntime"]', '"onnxruntime"', ["`runtimes`", "a list", '"openvino"']),
+        ('["onnxruntime"]', "[]", ["`runtimes`", "a list of one or more"]),
+        ('["onnxruntime"]', '["openvino", "openvino"]', ["`runtimes` names one of them twice"]),
+        ('["onnxruntime"]', '["openvino", "tensorflow"]', ['"tensorflow" stands alone']),
+        ('["onnxruntime"]', '["onnxruntime", "python"]', ['"python" stands alone']),
+        ("runtimes =", "runtime =", ["unknown key `runtime`", "runtimes"]),
+        ("[batching]", '[tensorflow]\nsignature = "a"\n[batching]', ["[tensorflow]", "only for runtime"]),
         ('kind = "wheel"', 'kind = "url"', ["`weights.kind`", '"wheel"', '"file"']),
         ('kind = "wheel"', "", ["`weights.kind` is missing", '"wheel"']),
         ('package = "toymodels"', 'package = "--index-url=x"', ["`weights.package`"]),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from billow.engines import weights
+from billow.engines.checksums import sha256_of
 from billow.engines.errors import WeightsError
 from billow.engines.manifest import Manifest, read_manifest
 from billow.engines.package_index import Progress
@@ -233,7 +234,7 @@ def test_pulled_weights_can_be_read_by_other_users(
 
 def test_local_weights_are_checked_where_they_lie(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "manifest.toml").write_text(
-        'name = "own"\nversion = "1.0.0"\ntask = "text-detection"\nruntime = "onnxruntime"\nlicence = "MIT"\n'
+        'name = "own"\nversion = "1.0.0"\ntask = "text-detection"\nruntimes = ["onnxruntime"]\nlicence = "MIT"\n'
         'description = "Mine."\n[weights]\nkind = "file"\nfile = "own.onnx"\n'
         f'sha256 = "{hashlib.sha256(DET).hexdigest()}"\n'
     )
@@ -248,3 +249,24 @@ def test_local_weights_are_checked_where_they_lie(tmp_path: Path, cache: Path) -
     (tmp_path / "own.onnx").write_bytes(DET)
     assert pull(model, cache) == verify(model, cache) == tmp_path / "own.onnx"
     assert not cache.exists()
+
+
+def test_local_weights_may_be_a_folder(tmp_path: Path, cache: Path) -> None:
+    saved = tmp_path / "saved_model"
+    saved.mkdir()
+    (saved / "saved_model.pb").write_bytes(DET)
+    (tmp_path / "manifest.toml").write_text(
+        'name = "own"\nversion = "1.0.0"\ntask = "text-detection"\nruntimes = ["tensorflow"]\nlicence = "MIT"\n'
+        'description = "Mine."\n[weights]\nkind = "file"\nfile = "saved_model"\n'
+        f'sha256 = "{sha256_of(saved)}"\n'
+    )
+    model = read_manifest(tmp_path / "manifest.toml")
+    assert pull(model, cache) == saved
+    (saved / "variables").symlink_to(tmp_path)
+    with pytest.raises(WeightsError, match="neither a file nor a folder; take it out") as linked:
+        verify(model, cache)
+    assert linked.value.code == "weights_mismatch"
+    (saved / "variables").unlink()
+    (saved / "more").write_text("x")
+    with pytest.raises(WeightsError, match="not the ones its manifest pins"):
+        verify(model, cache)

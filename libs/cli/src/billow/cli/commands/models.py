@@ -32,13 +32,13 @@ def show_list(out: Console) -> None:
     """Print every model that the folders hold, and what is wrong with those that cannot be read."""
     catalog = Catalog(model_folders())
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for column in ("model", "task", "runtime", "licence", "weights"):
+    for column in ("model", "task", "runtimes", "licence", "weights"):
         table.add_column(column, no_wrap=column == "model")
     for model in catalog:
         state = "none needed" if model.weights is None else "cached"
         if model in weights.missing([model]):
             state = "not pulled"
-        table.add_row(model.token, model.task, model.runtime, model.licence, state)
+        table.add_row(model.token, model.task, ", ".join(model.runtimes), model.licence, state)
     out.print(table)
     for error in catalog.broken:
         out.print(Text(str(error), style="red"))

@@ -18,7 +18,7 @@ _COLUMNS = ("model", "served by", "device", "waiting", "req/s", "p50 ms", "p95 m
 async def show(billow: Billow, out: Console) -> None:
     """Print the workers that are there now.
 
-    `waiting`: requests in the queue of the model; `req/s`, `p50` and `p95` (of a batch) and `fill` are of the last minute.
+    `waiting`: requests in the model's queue. `req/s`, `p50` and `p95` (of a batch) and `fill` are of the last minute.
     """
     out.print(await _table(billow))
 

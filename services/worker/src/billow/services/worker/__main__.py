@@ -21,7 +21,7 @@ log = structlog.get_logger()
 async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
     """Verify, load, warm up, pull, drain, leave."""
     manifest = find_model(settings.model)
-    model, engine = await asyncio.to_thread(load_model, manifest, threads=settings.threads)
+    model, engine = await asyncio.to_thread(load_model, manifest, settings)
     async with await Bus.connect(
         settings.nats_url,
         name=f"worker {manifest.token}",

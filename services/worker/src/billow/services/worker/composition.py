@@ -11,6 +11,7 @@ from billow.engines.protocol import Engine
 from billow.engines.settings import model_cache, model_folders
 from billow.engines.weights import verify
 from billow.runtime.errors import PermanentError, UsageError
+from billow.services.worker.settings import WorkerSettings
 from billow.services.worker.tasks.protocol import TaskModel
 
 P = TypeVar("P", bound=msgspec.Struct)
@@ -27,18 +28,37 @@ def find_model(name: str) -> Manifest:
     return Catalog(model_folders()).get(name)
 
 
-def load_model(manifest: Manifest, *, threads: int) -> tuple[TaskModel, Engine]:
+def load_model(manifest: Manifest, settings: WorkerSettings) -> tuple[TaskModel, Engine]:
     """Verify the weights, load them, and dress the engine for its task; blocks for as long as that takes.
 
     Raises:
-        PermanentError: weights missing or not what the manifest says, runtime missing, or a bad model.
+        UsageError: the manifest does not list the runtime that the settings force.
+        PermanentError: weights missing or not what the manifest says, runtime missing, no GPU where one was asked for,
+            or a bad model.
     """
     weights = verify(manifest, model_cache())
-    engine = load_engine(manifest, weights, threads=threads or None)
-    return _dress(manifest, engine), engine
+    threads = settings.threads or None
+    if manifest.runtimes == ("python",):
+        # One environment serves all workers of a machine, and `rules` must start beside those that use its GPU.
+        engine = load_engine(manifest, weights, threads=threads)
+    else:
+        engine = load_engine(
+            manifest,
+            weights,
+            threads=threads,
+            device=settings.device,
+            runtime=settings.runtime or None,
+            gpu_memory=settings.gpu_memory or None,
+        )
+    return dress(manifest, engine), engine
 
 
-def _dress(manifest: Manifest, engine: Engine) -> TaskModel:
+def dress(manifest: Manifest, engine: Engine) -> TaskModel:
+    """The engine behind the adapter of its task.
+
+    Raises:
+        PermanentError: `invalid_parameters`, or what the adapter misses in the model.
+    """
     # Imported by need: a worker of `rules` never loads OpenCV.
     match manifest.task:
         case "text-detection":

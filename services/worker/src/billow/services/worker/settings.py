@@ -1,5 +1,11 @@
 """What a worker can be told through the environment."""
 
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from billow.engines.load import Device
+from billow.engines.manifest import Runtime
 from billow.runtime.settings import ProcessSettings
 
 
@@ -8,5 +14,13 @@ class WorkerSettings(ProcessSettings, frozen=True, kw_only=True):
 
     model: str = ""
     """Name or token of the model to serve; the command line wins."""
-    threads: int = 0
+    threads: Annotated[int, Meta(ge=0)] = 0
     """CPU threads of the model; 0 takes all cores."""
+    runtime: Runtime | Literal[""] = ""
+    """What runs the model, of those that its manifest lists; empty takes the first that is installed and serves the
+    device. A Python model has no choice of runtime or device, so it heeds none of these three."""
+    device: Device = "cpu"
+    """`cpu`, or `cuda` for the first GPU that the process sees. A worker that is told to use a GPU and does not get it
+    exits with 1."""
+    gpu_memory: Annotated[int, Meta(ge=0)] = 0
+    """MB of the GPU's memory that the model may take, since workers share a GPU; 0 sets no limit."""
