@@ -27,6 +27,7 @@ from billow.runtime.errors import StackUnreachableError
 MAX_PAYLOAD = 8 * 1024 * 1024
 """bytes in one message; the largest that the server does not warn about."""
 HOST = "127.0.0.1"
+_LOCK_SECONDS = 2.0
 
 # The server must not outlive us, however we die. So a watcher holds the read end of a pipe whose write end is
 # ours: end of file means that we are gone, a line means that the server has ended and that its pid may belong
@@ -198,13 +199,20 @@ class EmbeddedServer:
             ) from e
 
     def _lock(self, fd: int) -> None:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as e:
-            raise StackUnreachableError(
-                f"Another nats-server already uses the folder {self.store_dir}. Stop it, use it by "
-                "BILLOW_NATS_URL, or choose another folder."
-            ) from e
+        # A server that was killed a moment ago may have let go of its port and not yet of its folder.
+        until = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as e:
+                if time.monotonic() < until:
+                    time.sleep(0.02)
+                    continue
+                raise StackUnreachableError(
+                    f"Another nats-server already uses the folder {self.store_dir}. Stop it, use it by "
+                    "BILLOW_NATS_URL, or choose another folder."
+                ) from e
+            return
 
     def _config(self) -> dict[str, Any]:
         jetstream: dict[str, Any] = {
