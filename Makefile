@@ -42,8 +42,8 @@ test: .venv/.full ## Run the unit, contract and component tests
 	@.venv/bin/pytest -q
 
 test-tensorflow: $(UV) ## Test the TensorFlow runtime in an environment of its own (1.8 GB)
-	@$(UV) run --frozen --isolated --no-progress --package billow-engines --extra tensorflow --with pytest,pytest-asyncio,pytest-timeout \
-		pytest -q -c /dev/null libs/engines/tests_tensorflow
+	@$(UV) run --isolated --frozen --no-progress --package billow-engines --extra tensorflow --with pytest~=9.2 \
+		--with pytest-asyncio~=1.5 --with pytest-timeout~=2.4 pytest -q libs/engines/tests_tensorflow
 
 lint: .venv/.full ## Check style, formatting and who may import whom
 	@.venv/bin/ruff check .

@@ -162,11 +162,6 @@ class Manifest(_Table, frozen=True, kw_only=True):
         return model_token(self.name, self.version)
 
     @property
-    def runtime(self) -> str:
-        """`runtimes` for people."""
-        return ", ".join(self.runtimes)
-
-    @property
     def release(self) -> tuple[int, ...]:
         """The version as numbers, for putting versions in order."""
         return tuple(int(part) for part in self.version.split("."))
