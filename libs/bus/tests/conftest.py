@@ -1,12 +1,17 @@
-"""A provisioned bus on a real server."""
+# pyright: reportUnknownMemberType=false
+"""A provisioned bus, and an image store, on a real server."""
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 from blockbuster import blockbuster_ctx
+from nats.aio.client import Client
+from nats.js import JetStreamContext
 
 from billow.bus.connection import Bus
 from billow.bus.embedded import EmbeddedServer
+from billow.bus.images import ImageStore
 from billow.bus.provision import provision
 
 
@@ -19,3 +24,15 @@ async def bus(embedded_server: EmbeddedServer) -> AsyncIterator[Bus]:
         async with await Bus.connect(embedded_server.url, name="test") as connected:
             await provision(connected)
             yield connected
+
+
+@pytest.fixture
+def js(nats_client: Client) -> JetStreamContext:
+    """The stock client's JetStream."""
+    return nats_client.jetstream()
+
+
+@pytest.fixture
+def store(nats_client: Client) -> ImageStore:
+    """Ours, on the same connection."""
+    return ImageStore(nats_client)

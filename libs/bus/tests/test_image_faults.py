@@ -31,16 +31,6 @@ STREAM = "OBJ_IMAGES_acme"
 CHUNKS = "$O.IMAGES_acme.C.>"
 
 
-@pytest.fixture
-def js(nats_client: Client) -> JetStreamContext:
-    return nats_client.jetstream()
-
-
-@pytest.fixture
-def store(nats_client: Client) -> ImageStore:
-    return ImageStore(nats_client)
-
-
 async def _stock(js: JetStreamContext) -> ObjectStore:
     try:
         return await js.object_store("IMAGES_acme")

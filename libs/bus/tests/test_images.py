@@ -9,7 +9,6 @@ from typing import Any
 import nats
 import nats.js.errors
 import pytest
-from nats.aio.client import Client
 from nats.js import JetStreamContext, api
 from nats.js.errors import ObjectNotFoundError
 from nats.js.object_store import ObjectStore
@@ -27,16 +26,6 @@ KIB = 1024
 SIZES = [0, 1, 128 * KIB - 1, 128 * KIB, KIB * KIB, 4 * KIB * KIB]
 STREAM = "OBJ_IMAGES_acme"
 CHUNKS = "$O.IMAGES_acme.C.>"
-
-
-@pytest.fixture
-def js(nats_client: Client) -> JetStreamContext:
-    return nats_client.jetstream()
-
-
-@pytest.fixture
-def store(nats_client: Client) -> ImageStore:
-    return ImageStore(nats_client)
 
 
 async def _stock(js: JetStreamContext) -> ObjectStore:

@@ -22,7 +22,6 @@ HERE = ModelPresence(
     worker="w1",
     task="text-detection",
     version="1.0.0",
-    runtime="python",
     device="cpu",
     host="here",
     started_at=MOMENT,

@@ -16,7 +16,6 @@ class ModelPresence(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     task: Task
     version: str
     """Semantic version of the model."""
-    runtime: str = ""
     device: str = ""
     """Where it really runs, e.g. `cpu` or `cuda:0`."""
     host: str = ""

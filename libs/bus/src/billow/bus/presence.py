@@ -50,7 +50,6 @@ class Announcer:
                 metadata={
                     "task": presence.task,
                     "worker": presence.worker,
-                    "runtime": presence.runtime,
                     "device": presence.device,
                     "host": presence.host,
                 },

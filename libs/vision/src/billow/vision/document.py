@@ -1,6 +1,7 @@
 """A document as its pages, whatever kind of file it came in."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
 from types import TracebackType
@@ -53,7 +54,7 @@ class PageImage:
         return self._source.render(self._index, self.page.dpi, (self.page.width, self.page.height))
 
 
-class Document:
+class Document(ABC):
     """An open document. Pages are decoded when asked for, each time anew, so that only one need be in memory.
 
     Use it as a context manager, or call `close()`: pages of a PDF cannot be drawn after that.
@@ -63,6 +64,7 @@ class Document:
         self.media_type = media_type
         self.page_count = page_count
 
+    @abstractmethod
     def page(self, index: int) -> PageImage:
         """Decode one page, 0 <= index < `page_count`.
 
@@ -70,8 +72,8 @@ class Document:
             PermanentError: `image_damaged` or `pdf_damaged`.
             IndexError: there is no such page.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """Give the memory back. Safe to call twice."""
 
@@ -105,6 +107,9 @@ class _Picture(Document):
             image=raster.image,
             encoded=self._data if raster.as_stored else None,
         )
+
+    def close(self) -> None:
+        """Nothing to do: it holds nothing but the bytes it was given."""
 
 
 class _Pdf(Document):
