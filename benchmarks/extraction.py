@@ -35,6 +35,8 @@ class Answer(msgspec.Struct, frozen=True):
     text_lines: list[str] = []
     """What the OCR service read; only there with `--with-text`."""
     timings_ms: dict[str, float] = {}
+    link_bytes: dict[str, int] = {}
+    """Task -> bytes that went to its workers."""
 
 
 @dataclass(frozen=True, kw_only=True)

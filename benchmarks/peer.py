@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -16,6 +17,8 @@ from benchmarks.extraction import RunError, tail
 
 HERE = Path(__file__).resolve().parent
 SCRIPT = HERE / "rapidocr_peer.py"
+
+PeerEngine = Literal["onnxruntime", "openvino"]
 
 
 class _Hello(msgspec.Struct, frozen=True):
@@ -65,17 +68,20 @@ def find_uv() -> str:
     return found
 
 
-def run_peer(paths: Sequence[Path], *, command: Sequence[str] | None = None) -> PeerRun:
+def run_peer(
+    paths: Sequence[Path], *, engine: PeerEngine = "onnxruntime", command: Sequence[str] | None = None
+) -> PeerRun:
     """Read all files, one after the other.
 
     Args:
         paths: image files.
+        engine: what runs the peer's models.
         command: instead of `uv run --script rapidocr_peer.py`.
 
     Raises:
         RunError: it did not end well, or did not answer for each file.
     """
-    arguments = list(command or (find_uv(), "run", "--quiet", "--script", str(SCRIPT)))
+    arguments = [*(command or (find_uv(), "run", "--quiet", "--script", str(SCRIPT))), engine]
     question = json.dumps([str(path.resolve()) for path in paths]).encode()
     started = time.perf_counter()
     with tempfile.TemporaryFile() as log:

@@ -1,8 +1,8 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["rapidocr==3.10.0", "onnxruntime==1.31.1", "opencv-python>=4.10", "numpy>=2"]
+# dependencies = ["rapidocr==3.10.0", "onnxruntime==1.31.1", "openvino==2026.4.1", "opencv-python>=4.10", "numpy>=2"]
 # ///
-"""Reads image files with RapidOCR as it comes: PP-OCR small models, onnxruntime, all cores.
+"""Reads image files with RapidOCR as it comes: PP-OCR small models, all cores; `onnxruntime` or `openvino` runs them.
 
 An environment of its own (`uv run --script`), since RapidOCR brings another build of OpenCV than ours. A JSON list of
 paths on standard input; one JSON object a path on standard output, `{"path", "lines", "seconds"}`, after a first one
@@ -26,9 +26,11 @@ def main() -> None:
     os.dup2(2, 1)
     paths = json.load(sys.stdin)
     started = time.perf_counter()
-    from rapidocr import RapidOCR
+    from rapidocr import EngineType, RapidOCR
 
-    engine = RapidOCR(params={"Global.log_level": "error"})
+    runs = EngineType(sys.argv[1] if len(sys.argv) > 1 else "onnxruntime")
+    stages = {f"{stage}.engine_type": runs for stage in ("Det", "Cls", "Rec")}
+    engine = RapidOCR(params={"Global.log_level": "error", **stages})
     print(json.dumps({"load_seconds": time.perf_counter() - started, "version": version("rapidocr")}), file=out)
     for path in paths:
         started = time.perf_counter()

@@ -28,8 +28,10 @@ class RunningStack:
 
 
 @contextlib.contextmanager
-def running_stack(command: Sequence[str], *, start_seconds: float = 120) -> Generator[RunningStack]:
-    """`billow up` with an empty folder of its own and a free port, stopped by SIGTERM at the end.
+def running_stack(
+    command: Sequence[str], *, options: Sequence[str] = (), start_seconds: float = 120
+) -> Generator[RunningStack]:
+    """`billow up` with `options`, an empty folder of its own and a free port, stopped by SIGTERM at the end.
 
     Raises:
         RunError: it ended, or did not say that it is up within `start_seconds`.
@@ -37,7 +39,7 @@ def running_stack(command: Sequence[str], *, start_seconds: float = 120) -> Gene
     port = _free_port()
     with tempfile.TemporaryDirectory(prefix="billow-") as folder:
         log_path = Path(folder) / "up.log"
-        arguments = [*command, "up", "--data", str(Path(folder) / "data"), "--port", str(port)]
+        arguments = [*command, "up", "--data", str(Path(folder) / "data"), "--port", str(port), *options]
         with log_path.open("wb") as log:
             process = subprocess.Popen(
                 arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, "COLUMNS": "120"}
