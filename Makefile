@@ -5,11 +5,10 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
 UV := .tools/bin/uv
 RUN := $(UV) run --frozen --all-groups --no-progress
-PATHS := schemas libs services models samples benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-tensorflow lint format types schemas imports bench-accuracy bench-overhead bench-memory \
-	bench-image-store clean
+.PHONY: help setup demo up test test-integration test-tensorflow test-onnxruntime-gpu lint format types schemas imports bench-accuracy \
+	bench-overhead bench-memory bench-image-store bench-ocr bench-sizes bench-serving bench-bus bench-scaling bench-swap clean
 
 help: ## List these doors
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -41,9 +40,18 @@ test: .venv/.full ## Run the unit, contract and component tests
 	@.venv/bin/billow models pull >/dev/null
 	@.venv/bin/pytest -q
 
+test-integration: .venv/.full ## Test several services at once, on real servers
+	@.venv/bin/billow models pull >/dev/null
+	@.venv/bin/pytest -q integration_tests
+
 test-tensorflow: $(UV) ## Test the TensorFlow runtime in an environment of its own (1.8 GB)
 	@$(UV) run --isolated --frozen --no-progress --package billow-engines --extra tensorflow --with pytest~=9.2 \
 		--with pytest-asyncio~=1.5 --with pytest-timeout~=2.4 pytest -q libs/engines/tests_tensorflow
+
+test-onnxruntime-gpu: $(UV) ## Test the engines with onnxruntime-gpu, which falls back to the CPU, in its own environment (0.8 GB)
+	@EXPECTED_ONNXRUNTIME=onnxruntime-gpu $(UV) run --isolated --frozen --no-progress --package billow-engines \
+		--extra onnxruntime-gpu --extra openvino --extra build --with-editable services/worker --with pytest~=9.2 \
+		--with pytest-asyncio~=1.5 --with pytest-timeout~=2.4 pytest -q libs/engines/tests services/worker/tests/test_composition.py
 
 lint: .venv/.full ## Check style, formatting and who may import whom
 	@.venv/bin/ruff check .
@@ -71,6 +79,24 @@ bench-memory: .venv/.full ## Memory of each process, idle and working: make benc
 
 bench-image-store: .venv/.full ## Image store beside the stock object store
 	@.venv/bin/python -m benchmarks.image_store $(ARGS)
+
+bench-ocr: .venv/.full ## The whole path beside RapidOCR with OpenVINO and onnxruntime: make bench-ocr DATA=folder
+	@UV=$(abspath $(UV)) .venv/bin/python -m benchmarks.ocr --data "$(DATA)" $(ARGS)
+
+bench-sizes: .venv/.full ## Five picture sizes, 25 and 250 at a time: make bench-sizes DATA=folder
+	@UV=$(abspath $(UV)) .venv/bin/python -m benchmarks.sizes --data "$(DATA)" $(ARGS)
+
+bench-serving: .venv/.full ## One recogniser, 64 callers, beside LitServe, BentoML and Ray Serve
+	@UV=$(abspath $(UV)) .venv/bin/python -m benchmarks.serving $(ARGS)
+
+bench-bus: .venv/.full ## Our consumer loop beside bare nats-py and FastStream
+	@UV=$(abspath $(UV)) .venv/bin/python -m benchmarks.bus_throughput $(ARGS)
+
+bench-scaling: .venv/.full ## 1 to 16 workers of a model that sleeps
+	@.venv/bin/python -m benchmarks.scaling $(ARGS)
+
+bench-swap: .venv/.full ## A model is swapped while 500 documents are under way
+	@.venv/bin/python -m benchmarks.swap $(ARGS)
 
 clean: ## Remove what was installed here
 	rm -rf .venv .tools .pytest_cache .ruff_cache

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +29,15 @@ class RunningStack:
 
 @contextlib.contextmanager
 def running_stack(
-    command: Sequence[str], *, options: Sequence[str] = (), start_seconds: float = 120
+    command: Sequence[str],
+    *,
+    options: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    start_seconds: float = 120,
 ) -> Generator[RunningStack]:
     """`billow up` with `options`, an empty folder of its own and a free port, stopped by SIGTERM at the end.
+
+    `env` is added to this process's environment.
 
     Raises:
         RunError: it ended, or did not say that it is up within `start_seconds`.
@@ -42,7 +48,11 @@ def running_stack(
         arguments = [*command, "up", "--data", str(Path(folder) / "data"), "--port", str(port), *options]
         with log_path.open("wb") as log:
             process = subprocess.Popen(
-                arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, "COLUMNS": "120"}
+                arguments,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **(env or {}), "COLUMNS": "120"},
             )
         try:
             _wait_ready(process, log_path, start_seconds)

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-BLANK = {"status": "completed", "text_lines": ["31.00"], "timings_ms": {"total": 50.0}}
+BLANK: dict[str, Any] = {"status": "completed", "text_lines": ["31.00"], "timings_ms": {"total": 50.0}}
 
 
 def extract(arguments: list[str]) -> int:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from billow.schemas import codec, export
-from billow.schemas.events import Analyzed, Completed, Failed, Recognized, Submitted
+from billow.schemas.events import EVENT_NAMES, Analyzed, Cancelled, Recognized, Submitted
 from billow.schemas.geometry import Page, Word
 from billow.schemas.inference import (
     Classifications,
@@ -22,16 +22,20 @@ from billow.schemas.inference import (
     RecognizeCrops,
 )
 from billow.schemas.record import Failure
+from billow.schemas.routing import Comparison, Route, Rule
 from billow.testkit.events import (
     MOMENT,
     make_analyzed,
+    make_cancelled,
     make_completed,
     make_failed,
     make_recognized,
+    make_record,
     make_submitted,
     quad_of_line,
 )
 
+LINK_BYTES = {"original": 400_000, "text-detection": 180_000, "text-recognition": 90_000}
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
@@ -59,6 +63,13 @@ VALUES: dict[str, msgspec.Struct] = {
     "document.analyzed.v1.json": make_analyzed(),
     "document.completed.v1.json": make_completed(),
     "document.failed.v1.json": make_failed(),
+    "document.cancelled.v1.json": make_cancelled(),
+    "document.recognized.v1.link-bytes.json": make_recognized(link_bytes=LINK_BYTES),
+    "document.analyzed.v1.link-bytes.json": make_analyzed(link_bytes=LINK_BYTES),
+    "document.completed.v1.link-bytes.json": make_completed(record=make_record(link_bytes=LINK_BYTES)),
+    "document.failed.v1.cancelled.json": make_failed(
+        status="cancelled", error=Failure(code="cancelled", message="Nobody wants it any more.", stage="receipt")
+    ),
     "document.submitted.v1.msgpack": make_submitted(),
     "inference.work.v1.detect.msgpack": _work(DetectText(image=b"\x89PNG")),
     "inference.work.v1.recognize.msgpack": _work(RecognizeCrops(crops=(b"a", b"b"))),
@@ -71,6 +82,31 @@ VALUES: dict[str, msgspec.Struct] = {
         output=Classifications(labels=("total",), scores=(0.5,), groups=(-1,), kind="receipt", language="en")
     ),
     "inference.result.v1.error.msgpack": _result(error=Failure(code="bad", message="It is bad.", stage="worker")),
+    "route.v1.json": Route(
+        task="text-recognition",
+        default="fake-rec_1-0-0",
+        weights={"fake-rec_2-0-0": 0.1},
+        shadows=("fake-rec_3-0-0",),
+        fallback="fake-rec_0-9-0",
+        fallback_after=2.5,
+        rules=(Rule(model="fake-vi_1-0-0", tenant="acme", kind="receipt", language="vi"),),
+        changed_at=MOMENT,
+        changed_by="ann@desk",
+        note="try version 2",
+    ),
+    "shadow.comparison.v1.json": Comparison(
+        tenant="default",
+        document_id="doc-1",
+        task="text-recognition",
+        model="fake-rec_1-0-0",
+        shadow="fake-rec_3-0-0",
+        occurred_at=MOMENT,
+        agreement=0.5,
+        similarity=0.9,
+        run_ms=7.5,
+        shadow_run_ms=5.0,
+        output=Recognitions(texts=("Total",), confidences=(0.5,)),
+    ),
 }
 
 
@@ -82,7 +118,7 @@ def test_recorded_bytes_decode_to_the_same_value(name: str) -> None:
 
 def test_every_recording_is_tested_and_every_type_recorded() -> None:
     assert {path.name for path in GOLDEN.iterdir()} == set(VALUES)
-    assert {Submitted, Recognized, Analyzed, Completed, Failed, InferenceWork, InferenceResult} == {
+    assert {*EVENT_NAMES, InferenceWork, InferenceResult, Route, Comparison} == {
         type(value) for value in VALUES.values()
     }
 
@@ -93,7 +129,7 @@ def test_fields_of_a_later_version_are_ignored(name: str) -> None:
     assert codec.decode(msgspec.json.encode(row), type(VALUES[name])) == VALUES[name]
 
 
-@pytest.mark.parametrize("type_", [Submitted, Recognized, Analyzed])
+@pytest.mark.parametrize("type_", [Submitted, Recognized, Analyzed, Cancelled])
 def test_only_what_was_required_at_first_is_required(type_: type[msgspec.Struct]) -> None:
     """A field without a default cannot be added later: events of the past do not have it."""
     required = {field.name for field in msgspec.structs.fields(type_) if field.required}
@@ -102,6 +138,7 @@ def test_only_what_was_required_at_first_is_required(type_: type[msgspec.Struct]
         Submitted: {"image"},
         Recognized: {"origin", "pages", "lines"},
         Analyzed: {"origin", "pages", "entities"},
+        Cancelled: set(),
     }
     assert required == always | own[type_]
 

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from billow.schemas import codec
-from billow.testkit.events import make_completed, make_failed, make_recognized, make_submitted
+from billow.testkit.events import make_cancelled, make_completed, make_failed, make_recognized, make_submitted
 
 FOLDER = Path(__file__).parents[1] / "json"
 
@@ -24,6 +24,7 @@ def schema(tag: str) -> dict[str, Any]:
         ("document.recognized.v1", make_recognized()),
         ("document.completed.v1", make_completed()),
         ("document.failed.v1", make_failed()),
+        ("document.cancelled.v1", make_cancelled()),
         ("billow.record.v1", make_completed().record),
     ],
 )

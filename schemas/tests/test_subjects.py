@@ -13,6 +13,8 @@ def test_subjects_are_as_documented() -> None:
     )
     assert subjects.result("acme", "text-detection", "r1") == "results.acme.text-detection.r1"
     assert subjects.deadletter("acme", "ocr", "submitted") == "deadletters.acme.ocr.submitted"
+    assert subjects.cancelled("acme", "doc-1") == "cancelled.acme.doc-1"
+    assert subjects.shadow("acme", "text-detection", "m_1-0-0") == "shadows.acme.text-detection.m_1-0-0"
     assert subjects.images_bucket("acme") == "IMAGES_acme"
     assert subjects.original_key("doc-1") == "doc-1/original"
     assert subjects.original_key("doc-1", 2) == "doc-1/original-2"
@@ -27,6 +29,8 @@ def test_what_would_break_a_subject_is_no_token(bad: str) -> None:
     assert not is_token(bad)
     with pytest.raises(ValueError, match="document_id"):
         subjects.document("default", "submitted", bad)
+    with pytest.raises(ValueError, match="document_id"):
+        subjects.cancelled("default", bad)
 
 
 @pytest.mark.parametrize("good", ["a", "0", "_-", "x" * 64])

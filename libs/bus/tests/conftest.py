@@ -3,6 +3,7 @@
 
 from collections.abc import AsyncIterator
 
+import nats
 import pytest
 import pytest_asyncio
 from blockbuster import blockbuster_ctx
@@ -36,3 +37,10 @@ def js(nats_client: Client) -> JetStreamContext:
 def store(nats_client: Client) -> ImageStore:
     """Ours, on the same connection."""
     return ImageStore(nats_client)
+
+
+@pytest_asyncio.fixture
+async def stock(embedded_server: EmbeddedServer) -> AsyncIterator[Client]:
+    """A stock client on the server of `bus`, as any backend has one."""
+    async with await nats.connect(embedded_server.url) as client:
+        yield client

@@ -138,8 +138,10 @@ async def test_what_waits_together_is_taken_together_and_interactive_first(bus: 
     calls = [asyncio.create_task(ask(client, f"doc-{n}", lane=lane)) for n, lane in enumerate(lanes)]
     while await queued(bus) < 4:
         await asyncio.sleep(0.01)
-    queue = make_queue(bus, max_batch=4, max_wait_ms=500)
+    queue = make_queue(bus, max_batch=4)
     await queue.start()
+    while len(queue) < 4:
+        await asyncio.sleep(0.01)
     batch = await queue.take()
     assert sorted(item.work.lane for item in batch) == ["bulk", "bulk", "interactive", "interactive"]
     for item in batch:
@@ -256,8 +258,10 @@ async def test_documents_of_an_absent_model_do_not_keep_others_from_their_turn(b
 
 
 async def test_an_outage_leaves_no_subscription_behind(bus: Bus, embedded_server: EmbeddedServer) -> None:
+    client = InferenceClient(bus, wait=0.5)
+    await client.start()
     before = len(bus.client._subs)  # pyright: ignore[reportPrivateUsage]
-    calls = [asyncio.create_task(ask(InferenceClient(bus, wait=0.5), f"doc-{n}")) for n in range(3)]
+    calls = [asyncio.create_task(ask(client, f"doc-{n}")) for n in range(3)]
     while await queued(bus) < 3:
         await asyncio.sleep(0.01)
     await embedded_server.kill()
@@ -271,8 +275,10 @@ async def test_work_that_others_took_along_when_they_crashed_is_tried_alone(bus:
     client = InferenceClient(bus, wait=60)
     calls = [asyncio.create_task(ask(client, f"doc-{n}")) for n in range(3)]
     for _ in range(MAX_DELIVERIES - 1):
-        queue = make_queue(bus, max_batch=3, max_wait_ms=5000)
+        queue = make_queue(bus, max_batch=3)
         await queue.start()
+        while len(queue) < 3:
+            await asyncio.sleep(0.01)
         batch = await queue.take()
         assert len(batch) == 3
         for item in batch:

@@ -104,7 +104,16 @@ async def test_the_list_of_models_shows_who_serves_them(stack: Stack) -> None:
     for model in ("ppocr-v6-det-small_1-0-0", "ppocr-v6-rec-small_1-0-0", "rules_1-0-0"):
         assert model in catalog
         assert model in serving
-    assert "req/s" in serving
+    assert "queue" in serving
+
+
+async def test_a_model_is_shown_with_who_serves_it(stack: Stack) -> None:
+    code, out, err = await billow("models", "show", "ppocr-v6-rec-small", BILLOW_NATS_URL=stack.url)
+    assert (code, err) == (0, "")
+    pid = stack.processes["worker-ppocr-v6-rec-small"].pid
+    assert f":{pid} on cpu" in out
+    assert "OTHER CONTENTS" not in out
+    assert "0 requests" in out
 
 
 async def test_the_version_is_told() -> None:
@@ -115,7 +124,7 @@ async def test_the_version_is_told() -> None:
 async def test_no_stack_is_exit_code_3_with_what_to_do(command: list[str]) -> None:
     code, out, err = await billow(*command, BILLOW_NATS_URL=NOBODY)
     assert (code, out) == (3, "")
-    assert "billow up" in err.replace("\n", " ")
+    assert "billow up" in " ".join(err.split())
 
 
 @pytest.mark.parametrize(
@@ -126,6 +135,7 @@ async def test_no_stack_is_exit_code_3_with_what_to_do(command: list[str]) -> No
         (["extract", "--tenant", "No Token", "x"], "tenant"),
         (["submit", "--id", "x", "a.jpg", "b.jpg"], "--id"),
         (["worker", "no-such-model"], "no-such-model"),
+        (["extract", "x", "--model", "rules"], "billow worker MODEL"),
         (["models", "pull", "ppocr-v6-det-smal"], "ppocr-v6-det-small"),
     ],
 )

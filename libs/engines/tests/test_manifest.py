@@ -1,11 +1,13 @@
 """A manifest says what a model is, and a bad one says what is wrong with it."""
 
+import datetime
 from pathlib import Path
 
 import pytest
 
 from billow.engines.errors import ManifestError
-from billow.engines.manifest import FileWeights, Manifest, WheelWeights, read_manifest
+from billow.engines.manifest import Manifest, read_manifest
+from billow.engines.manifest_weights import FileWeights, UrlWeights, WheelWeights
 
 WHEEL = """
 name = "lines-small"
@@ -74,6 +76,64 @@ def test_a_python_model_needs_no_weights(tmp_path: Path) -> None:
     assert (manifest.batching.max_batch, manifest.batching.max_wait_ms) == (1, 0.0)
 
 
+FIGURE = """
+[[accuracy]]
+data_set = "400 receipts"
+metric = "word F1"
+value = 0.95
+together_with = ["boxes_1-0-0"]
+measured = 2026-11-22
+command = "make bench-accuracy DATA=tills"
+"""
+
+
+def test_figures_and_origin_arrive(tmp_path: Path) -> None:
+    origin = f'[origin]\nmodel = "lines_1-0-0"\nsha256 = "{"c" * 64}"\nmade_by = "billow models cut lines"\n'
+    manifest = _read(tmp_path, WHEEL + FIGURE + FIGURE.replace("word F1", "line accuracy") + origin)
+    assert [figure.metric for figure in manifest.accuracy] == ["word F1", "line accuracy"]
+    first = manifest.accuracy[0]
+    assert (first.value, first.measured, first.together_with) == (0.95, datetime.date(2026, 11, 22), ("boxes_1-0-0",))
+    assert manifest.origin is not None and manifest.origin.model == "lines_1-0-0"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("metric =", "metrik =", ["unknown key `accuracy[0].metrik`", "data_set, metric, value"]),
+        ("value = 0.95", 'value = "95 %"', ["`accuracy[0].value`"]),
+        ("measured = 2026-11-22", "", ["`accuracy[0].measured` is missing"]),
+    ],
+)
+def test_a_figure_without_what_makes_it_one(tmp_path: Path, old: str, new: str, said: list[str]) -> None:
+    with pytest.raises(ManifestError) as caught:
+        _read(tmp_path, WHEEL + FIGURE.replace(old, new))
+    assert all(part in str(caught.value) for part in said), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "fine"),
+    [
+        ("https://models.example.org/v1/lines.onnx", True),
+        ("http://10.0.0.1:8000/lines.onnx?version=2", True),
+        ("file:///srv/models/lines.onnx", True),
+        ("ftp://example.org/lines.onnx", False),
+        ("https://user:secret@example.org/lines.onnx", False),
+        ("https://example.org/", False),
+        ("https://example.org/..", False),
+        ("lines.onnx", False),
+    ],
+)
+def test_an_address_names_a_file_and_holds_no_password(tmp_path: Path, url: str, fine: bool) -> None:
+    wheel_table = WHEEL[WHEEL.index("[weights]") : WHEEL.index("[batching]")]
+    url_table = f'[weights]\nkind = "url"\nurl = "{url}"\nsha256 = "{"b" * 64}"\nsize = 7\n'
+    text = WHEEL.replace(wheel_table, url_table)
+    if fine:
+        assert _read(tmp_path, text).weights == UrlWeights(url=url, sha256="b" * 64, size=7)
+        return
+    with pytest.raises(ManifestError, match=r"`weights\.url`.*no user and password"):
+        _read(tmp_path, text)
+
+
 def test_weights_may_be_a_local_file(tmp_path: Path) -> None:
     wheel_table = WHEEL[WHEEL.index("[weights]") : WHEEL.index("[batching]")]
     manifest = _read(
@@ -102,7 +162,8 @@ def test_weights_may_be_a_local_file(tmp_path: Path) -> None:
         ('["onnxruntime"]', '["onnxruntime", "python"]', ['"python" stands alone']),
         ("runtimes =", "runtime =", ["unknown key `runtime`", "runtimes"]),
         ("[batching]", '[tensorflow]\nsignature = "a"\n[batching]', ["[tensorflow]", "only for runtime"]),
-        ('kind = "wheel"', 'kind = "url"', ["`weights.kind`", '"wheel"', '"file"']),
+        ('kind = "wheel"', 'kind = "hub"', ["`weights.kind`", '"wheel"', '"url"', '"file"']),
+        ('kind = "wheel"', 'kind = "url"', ["unknown key `weights.package`", "allowed here: kind, url, sha256, size"]),
         ('kind = "wheel"', "", ["`weights.kind` is missing", '"wheel"']),
         ('package = "toymodels"', 'package = "--index-url=x"', ["`weights.package`"]),
         ('package_version = "1.0"', 'package_version = "1.0,>2"', ["`weights.package_version`", "exact version"]),

@@ -6,15 +6,19 @@ The model is written here, byte by byte, so that no other package is needed.
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from billow.engines.errors import EngineError
 from billow.engines.load import Device, load_engine
 from billow.engines.manifest import Manifest, Runtime
 from billow.engines.protocol import Engine
+from billow.engines.runtimes.exhaustion import ran_out
 from billow.engines.runtimes.onnxruntime_runtime import OnnxruntimeEngine, cuda_options
 from billow.engines.runtimes.openvino_runtime import OpenvinoEngine
 from billow.runtime.errors import UsageError
@@ -51,6 +55,27 @@ def doubling_model() -> bytes:
     graph = _field(1, node) + _field(2, "doubling") + _field(11, _tensor("x")) + _field(12, _tensor("y"))
     metadata = _field(1, "character") + _field(2, "a\nb\nç")
     return _field(1, 8) + _field(7, graph) + _field(8, _field(1, "") + _field(2, 13)) + _field(14, metadata)
+
+
+SMALL_PROCESS = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from billow.engines.errors import EngineError
+from billow.engines.runtimes.exhaustion import ran_out
+from billow.engines.runtimes.onnxruntime_runtime import OnnxruntimeEngine
+
+engine = OnnxruntimeEngine(Path(sys.argv[1]), threads=1)
+engine.run({"x": np.ones((1, 2), np.float32)})
+large = np.ones((10_000_000, 2), np.float32)
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 50_000_000, used + 50_000_000))
+try:
+    engine.run({"x": large})
+except EngineError as e:
+    print(e.code)
+print(engine.run({"x": np.ones((1, 2), np.float32)})["y"].tolist())
+"""
 
 
 @pytest.fixture
@@ -123,6 +148,52 @@ def test_a_wrong_input_is_an_error_and_the_engine_goes_on(engine: Engine, inputs
         engine.run(inputs)
     assert caught.value.code == "inference_failed"
     assert engine.run({"x": np.ones((1, 2), np.float32)})["y"].tolist() == [[2.0, 2.0]]
+
+
+def test_openvino_spreads_over_its_threads_and_mixes_up_no_answers(weights: Path) -> None:
+    engine = OpenvinoEngine(weights, threads=3)
+    assert engine.spread() == 3
+
+    def double(x: NDArray[np.float32]) -> NDArray[Any]:
+        return engine.run({"x": x})["y"]
+
+    inputs = [np.full((1 + number % 5, 2), number, np.float32) for number in range(200)]
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(double, inputs))
+    for x, answer in zip(inputs, answers, strict=True):
+        np.testing.assert_array_equal(answer, x * 2)
+    assert dict(engine.metadata) == {"character": "a\nb\nç"}
+    engine.close()
+    with pytest.raises(EngineError, match="closed"):
+        engine.run({"x": inputs[0]})
+
+
+@pytest.mark.parametrize(
+    ("error", "memory"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("std::bad_alloc"), True),
+        (
+            RuntimeError("bfc_arena.cc:360 BFCArena: Failed to allocate memory for requested buffer of size 141557760"),
+            True,
+        ),
+        (RuntimeError("CUDA failure 2: out of memory ; GPU=0"), True),
+        (RuntimeError("Can not allocate 141557760 bytes"), True),
+        (RuntimeError("OOM when allocating tensor with shape[64,3,48,960]"), True),
+        (RuntimeError("Got invalid dimensions for input: x"), False),
+        (ValueError("no room"), False),
+    ],
+)
+def test_running_out_of_memory_is_told_from_other_failures(error: Exception, memory: bool) -> None:
+    assert ran_out(error) is memory
+
+
+def test_running_out_of_memory_is_an_error_of_its_own_and_the_engine_goes_on(weights: Path, tmp_path: Path) -> None:
+    """A process of its own, since it is the one whose memory ends."""
+    script = tmp_path / "small.py"
+    script.write_text(SMALL_PROCESS)
+    done = subprocess.run([sys.executable, script, weights], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.splitlines() == ["out_of_memory", "[[2.0, 2.0]]"], done.stderr
 
 
 def test_closed_is_closed(engine: Engine) -> None:

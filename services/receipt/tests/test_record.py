@@ -92,6 +92,7 @@ GOLDEN: dict[str, Any] = {
     ],
     "models": {"text-detection": "ppocr-v6-det-small_1-0-0"},
     "timings_ms": {"decode": 4.0, "receipt": 1.0},
+    "link_bytes": {},
 }
 
 

@@ -31,6 +31,13 @@ FAILED = Record(
     status="failed",
     error=Failure(code="unreadable", message="It is not an image. Send a JPEG, PNG, WebP or PDF."),
 )
+CANCELLED = Record(
+    source="a.jpg",
+    tenant="default",
+    document_id="doc-1",
+    status="cancelled",
+    error=Failure(code="cancelled", message="It was cancelled."),
+)
 
 
 @pytest.fixture
@@ -59,7 +66,7 @@ def rows(path: Path, query: str) -> list[tuple[object, ...]]:
 
 
 async def test_a_saved_record_comes_back_whole(store: Store) -> None:
-    assert await store.save(RECORD)
+    assert await store.save(RECORD) == RECORD
     assert await store.get("default", "doc-1") == RECORD
 
 
@@ -74,8 +81,8 @@ async def test_what_is_not_there_is_none(store: Store) -> None:
 async def test_saving_again_changes_nothing(store: Store, path: Path) -> None:
     await store.save(RECORD)
     before = rows(path, "SELECT * FROM records")
-    assert not await store.save(RECORD)
-    assert not await store.save(msgspec.structs.replace(RECORD, timings_ms={"total": 900.0}))
+    assert await store.save(RECORD) == RECORD
+    assert await store.save(msgspec.structs.replace(RECORD, timings_ms={"total": 900.0})) == RECORD
     assert rows(path, "SELECT * FROM records") == before
     assert await store.count() == 1
 
@@ -83,7 +90,7 @@ async def test_saving_again_changes_nothing(store: Store, path: Path) -> None:
 async def test_a_changed_record_replaces_the_old_one_and_its_items(store: Store, path: Path) -> None:
     await store.save(RECORD)
     changed = msgspec.structs.replace(RECORD, items=(Item(name="Bún", amount="9.50"),))
-    assert await store.save(changed)
+    assert await store.save(changed) == changed
     assert await store.get("default", "doc-1") == changed
     assert rows(path, "SELECT name, amount FROM items") == [("Bún", 9.5)]
 
@@ -99,18 +106,35 @@ async def test_columns_can_be_queried(store: Store, path: Path) -> None:
 
 
 async def test_a_completed_record_is_never_replaced_by_a_failure(store: Store) -> None:
-    assert await store.save(FAILED)
-    assert await store.save(RECORD)
-    assert not await store.save(FAILED)
-    assert not await store.save(msgspec.structs.replace(FAILED, status="cancelled"))
+    assert await store.save(FAILED) == FAILED
+    assert await store.save(RECORD) == RECORD
+    assert await store.save(FAILED) == RECORD
+    assert await store.save(CANCELLED) == RECORD
     assert await store.get("default", "doc-1") == RECORD
+
+
+async def test_a_cancelled_record_is_the_first_or_none_and_stays(store: Store) -> None:
+    assert await store.save(CANCELLED) == CANCELLED
+    for later in (RECORD, FAILED, msgspec.structs.replace(CANCELLED, error=FAILED.error)):
+        assert await store.save(later) == CANCELLED
+    assert await store.get("default", "doc-1") == CANCELLED
+    failed = msgspec.structs.replace(FAILED, document_id="doc-2")
+    await store.save(failed)
+    assert await store.save(msgspec.structs.replace(CANCELLED, document_id="doc-2")) == failed
+
+
+async def test_what_save_says_is_what_is_there_also_with_text_that_columns_refuse(store: Store) -> None:
+    odd = msgspec.structs.replace(RECORD, source="a\x00b", items=(Item(name="T\x00ea", amount="8.00"),))
+    assert await store.save(odd) == odd == await store.get("default", "doc-1")
+    later = msgspec.structs.replace(odd, timings_ms={})
+    assert await store.save(later) == odd
 
 
 async def test_revisions_and_runs_are_rows_of_their_own(store: Store) -> None:
     second = msgspec.structs.replace(FAILED, revision=2)
     replayed = msgspec.structs.replace(RECORD, run_id="run-1")
     for record in (RECORD, second, replayed):
-        assert await store.save(record)
+        assert await store.save(record) == record
     assert await store.get("default", "doc-1") == second
     assert await store.get("default", "doc-1", 1) == RECORD
     assert await store.get("default", "doc-1", run_id="run-1") == replayed
@@ -131,10 +155,13 @@ async def test_count_by_tenant_and_status(store: Store) -> None:
 async def test_two_services_saving_at_once_leave_one_row(store: Store, path: Path) -> None:
     other = Store.create(url(path))
     try:
-        saved = await asyncio.gather(*(s.save(RECORD) for _ in range(8) for s in (store, other)))
+        attempts = [msgspec.structs.replace(RECORD, timings_ms={"total": float(n)}) for n in range(16)]
+        saved = await asyncio.gather(*((store, other)[n % 2].save(record) for n, record in enumerate(attempts)))
     finally:
         await other.close()
-    assert saved.count(True) == 1
+    first = await store.get("default", "doc-1")
+    assert first in attempts
+    assert saved == [first] * len(attempts)
     assert await store.count() == 1
     assert rows(path, "SELECT count(*) FROM items") == [(2,)]
 
@@ -146,7 +173,7 @@ async def test_many_documents_at_once_all_arrive(store: Store, path: Path) -> No
         saved = await asyncio.gather(*((store, other)[n % 2].save(record) for n, record in enumerate(records)))
     finally:
         await other.close()
-    assert all(saved)
+    assert saved == records
     assert await store.count() == 40
 
 
@@ -158,7 +185,7 @@ async def test_a_locked_database_is_worth_another_try(store: Store, path: Path) 
         with pytest.raises(TransientError, match="busy"):
             await impatient.save(RECORD)
         blocker.execute("ROLLBACK")
-        assert await impatient.save(RECORD)
+        assert await impatient.save(RECORD) == RECORD
     finally:
         blocker.close()
         await impatient.close()

@@ -6,13 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from billow.engines.catalog import Catalog
-from billow.engines.manifest import Manifest
+from billow.engines.manifest import Batching, Manifest
 from billow.runtime.errors import PermanentError, UsageError
 from billow.runtime.settings import load
-from billow.services.worker.composition import load_model
+from billow.services.worker.composition import items_at_once, load_model
 from billow.services.worker.settings import WorkerSettings
 from billow.services.worker.tasks.classification import TokenClassification
 from billow.services.worker.tasks.detection import TextDetection
@@ -65,7 +66,8 @@ def test_a_runtime_that_the_manifest_does_not_list_is_wrong_usage(ink: Manifest)
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("runtime", "tensorrt"), ("device", "gpu"), ("gpu_memory", "-1"), ("threads", "-1")]
+    ("name", "value"),
+    [("runtime", "tensorrt"), ("device", "gpu"), ("gpu_memory", "-1"), ("threads", "-1"), ("run_limit", "-1")],
 )
 def test_a_setting_that_cannot_be_is_refused_by_name(name: str, value: str) -> None:
     with pytest.raises(UsageError, match=f"BILLOW_{name.upper()}"):
@@ -92,3 +94,8 @@ def test_a_python_model_starts_beside_those_that_use_the_gpu(models: Path) -> No
     model, engine = load_model(Catalog([models]).get("toy"), settings(device="cuda", runtime="onnxruntime"))
     assert isinstance(model, TokenClassification)
     assert engine.device == "cpu"
+
+
+def test_a_manifest_may_ask_for_larger_turns(ink: Manifest) -> None:
+    assert items_at_once(ink) == 1, "one page keeps the processor busy"
+    assert items_at_once(msgspec.structs.replace(ink, batching=Batching(max_batch=6))) == 6

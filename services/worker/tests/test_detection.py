@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
+from billow.engines.errors import EngineError
 from billow.engines.protocol import Tensors
 from billow.schemas.inference import Detections, DetectText, RecognizeCrops
 from billow.services.worker.tasks.detection import TextDetection
 from billow.services.worker.tasks.protocol import Answer
+from billow.vision.detection import DetectionParameters
 from billow.vision.media import Limits
 
 
@@ -56,13 +58,16 @@ def test_quads_lie_around_the_marks_in_px_of_the_sent_image() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_a_photo_is_looked_at_smaller_but_answered_in_its_own_px(suffix: str) -> None:
+@pytest.mark.parametrize("trim", [True, False])
+def test_a_photo_is_looked_at_smaller_but_answered_in_its_own_px(suffix: str, trim: bool) -> None:
     engine = InkDetector()
-    (answer,) = TextDetection(engine).run([page(3024, 4032, (1000, 2000, 1000, 100), suffix=suffix)])
+    model = TextDetection(engine, DetectionParameters(trim=trim))
+    (answer,) = model.run([page(3024, 4032, (1000, 2000, 1000, 100), suffix=suffix)])
     (quad,) = detections(answer).quads
     centre = (sum(quad[::2]) / 4, sum(quad[1::2]) / 4)
     assert centre == pytest.approx((1500, 2050), abs=10)
-    assert engine.shapes == [(1, 3, 2016, 1504)]
+    ((_, _, height, width),) = engine.shapes
+    assert (width, height) == ((544, 96) if trim else (1504, 2016))
 
 
 def test_a_blank_page_has_no_quads() -> None:
@@ -98,7 +103,24 @@ def test_warming_up_runs_the_model_on_a_page() -> None:
 def test_what_the_engine_raises_is_passed_on() -> None:
     class Broken(InkDetector):
         def run(self, inputs: Tensors) -> Tensors:
-            raise MemoryError
+            raise EngineError("broken", code="inference_failed")
 
-    with pytest.raises(MemoryError):
+    with pytest.raises(EngineError, match="broken"):
         TextDetection(Broken()).run([page(400, 600)])
+
+
+@pytest.mark.parametrize("error", [MemoryError(), EngineError("no memory", code="out_of_memory")])
+def test_a_page_that_memory_does_not_suffice_for_fails_alone(error: Exception) -> None:
+    class Small(InkDetector):
+        def run(self, inputs: Tensors) -> Tensors:
+            if inputs["x"].size > 3_000_000:
+                raise error
+            return super().run(inputs)
+
+    good = page(400, 600, (100, 200, 150, 20))
+    model = TextDetection(Small(), DetectionParameters(trim=False))
+    small, large, again = model.run([good, page(1600, 1600), good])
+    assert large.output is None
+    assert large.error is not None
+    assert (large.error.code, large.error.retryable) == ("out_of_memory", True)
+    assert detections(small) == detections(again)

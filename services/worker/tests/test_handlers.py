@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
+from prometheus_client import REGISTRY
 
 from billow.bus.connection import Bus
 from billow.bus.inference import InferenceClient
 from billow.bus.provision import provision
 from billow.bus.work import WorkQueue
+from billow.engines.errors import EngineError
 from billow.runtime.errors import PermanentError
 from billow.schemas.inference import Detections, DetectText, InferenceResult, Payload
 from billow.schemas.record import Failure
@@ -54,8 +56,8 @@ async def bus(nats_server: NatsServer) -> AsyncGenerator[Bus]:
 
 @contextlib.asynccontextmanager
 async def hosting(bus: Bus, model: ScriptedModel, *, max_wait_ms: float = 0) -> AsyncGenerator[asyncio.Event]:
-    queue = WorkQueue(bus, task="text-detection", model=MODEL, max_batch=4, max_wait_ms=max_wait_ms)
-    host = ModelHost(queue, model, token=MODEL, worker="here", statistics=WorkerStatistics(4))
+    queue = WorkQueue(bus, task="text-detection", model=MODEL, max_batch=8, max_wait_ms=max_wait_ms)
+    host = ModelHost(queue, model, token=MODEL, worker="here", statistics=WorkerStatistics(8))
     await host.warm_up()
     await queue.start()
     stopping = asyncio.Event()
@@ -75,6 +77,21 @@ async def ask(bus: Bus, name: str = "doc-1", deadline: datetime | None = None) -
     )
 
 
+@contextlib.asynccontextmanager
+async def one_batch(bus: Bus, model: ScriptedModel) -> AsyncGenerator[list[asyncio.Task[InferenceResult]]]:
+    """Eight requests that wait together when the worker starts."""
+    calls = [asyncio.create_task(ask(bus, f"doc-{n}")) for n in range(8)]
+    async with asyncio.timeout(60):
+        while (await bus.js.stream_info("INFERENCE")).state.messages < len(calls):
+            await asyncio.sleep(0.01)
+    async with hosting(bus, model, max_wait_ms=1_000), asyncio.timeout(100):
+        yield calls
+
+
+def counted(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, {"model": MODEL, **labels}) or 0.0
+
+
 async def test_a_worker_warms_up_answers_and_says_who_it_is(bus: Bus) -> None:
     model = ScriptedModel(fine)
     async with hosting(bus, model):
@@ -82,13 +99,6 @@ async def test_a_worker_warms_up_answers_and_says_who_it_is(bus: Bus) -> None:
     assert model.warm
     assert (result.output, result.run_ms, result.model, result.worker) == (NOTHING, 3, MODEL, "here")
     assert result.queue_ms >= 0
-
-
-async def test_requests_that_wait_share_a_batch(bus: Bus) -> None:
-    model = ScriptedModel(fine)
-    async with hosting(bus, model, max_wait_ms=1000):
-        await asyncio.gather(*(ask(bus, f"doc-{n}") for n in range(4)))
-    assert model.batches == [4]
 
 
 async def test_one_bad_payload_does_not_spoil_its_neighbours(bus: Bus) -> None:
@@ -117,7 +127,7 @@ async def test_a_model_that_fails_once_gets_its_work_again(bus: Bus) -> None:
         nonlocal calls
         calls += 1
         if calls == 1:
-            raise MemoryError("no room")
+            raise RuntimeError("a bad moment")
         return fine(payloads)
 
     async with hosting(bus, ScriptedModel(script)):
@@ -125,31 +135,73 @@ async def test_a_model_that_fails_once_gets_its_work_again(bus: Bus) -> None:
     assert calls == 2
 
 
-async def test_requests_that_fail_the_model_fail_alone(bus: Bus) -> None:
+async def test_a_batch_that_fails_is_halved_to_find_the_one(bus: Bus) -> None:
     def script(payloads: Sequence[Payload]) -> list[Answer]:
-        images = [payload.image for payload in payloads if isinstance(payload, DetectText)]
-        if b"doc-1" in images:
+        if any(isinstance(payload, DetectText) and payload.image == b"doc-5" for payload in payloads):
             raise RuntimeError("not this one")
-        return [] if b"doc-2" in images else fine(payloads)
+        return fine(payloads)
 
     model = ScriptedModel(script)
-    async with hosting(bus, model, max_wait_ms=200), asyncio.timeout(40):
-        answers = await asyncio.gather(*(ask(bus, f"doc-{n}") for n in range(4)), return_exceptions=True)
-    for n in (0, 3):
-        assert isinstance(answers[n], InferenceResult)
-    for n in (1, 2):
-        answer = answers[n]
-        assert isinstance(answer, PermanentError)
-        assert answer.code == "too_many_deliveries"
+    async with one_batch(bus, model) as calls:
+        assert all(result.output == NOTHING for result in await asyncio.gather(*(calls[:5] + calls[6:])))
+        halved = list(model.batches)
+        with pytest.raises(PermanentError) as caught:
+            await calls[5]
+    assert caught.value.code == "too_many_deliveries"
+    assert halved[0] == 8
+    assert sorted(halved[:7]) == [1, 1, 2, 2, 4, 4, 8], "not one by one"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), EngineError("no room on the device", code="out_of_memory")])
+async def test_what_does_not_fit_alone_is_answered_at_once(bus: Bus, error: Exception) -> None:
+    """A batch that takes too much memory is halved until it fits; only what never fits fails, without five tries."""
+
+    def script(payloads: Sequence[Payload]) -> list[Answer]:
+        images = [payload.image for payload in payloads if isinstance(payload, DetectText)]
+        if len(images) > 2 or b"doc-5" in images:
+            raise error
+        return fine(payloads)
+
+    model = ScriptedModel(script)
+    async with one_batch(bus, model) as calls:
+        with pytest.raises(PermanentError) as caught:
+            await calls[5]
+        assert all(result.output == NOTHING for result in await asyncio.gather(*(calls[:5] + calls[6:])))
+    assert (caught.value.code, caught.value.retryable) == ("out_of_memory", True)
+    assert model.batches.count(1) == 2, "it was tried alone once"
 
 
 async def test_work_that_nobody_waits_for_costs_no_model_time(bus: Bus) -> None:
+    saved = counted("billow_model_seconds_saved_total", reason="deadline_exceeded")
+    dropped = counted("billow_inference_requests_total", outcome="deadline_exceeded")
+    spent = counted("billow_model_seconds_total")
     model = ScriptedModel(fine)
     async with hosting(bus, model):
-        with pytest.raises(PermanentError) as caught:
-            await ask(bus, deadline=datetime.now(UTC) - timedelta(seconds=1))
-    assert caught.value.code == "deadline_exceeded"
-    assert model.batches == []
+        # What an item costs is known from this one: 3 ms.
+        await ask(bus, "wanted")
+        for n in range(2):
+            with pytest.raises(PermanentError) as caught:
+                await ask(bus, f"late-{n}", deadline=datetime.now(UTC) - timedelta(seconds=1))
+            assert caught.value.code == "deadline_exceeded"
+    assert model.batches == [1]
+    assert counted("billow_model_seconds_saved_total", reason="deadline_exceeded") - saved == pytest.approx(0.006)
+    assert counted("billow_inference_requests_total", outcome="deadline_exceeded") - dropped == 2
+    assert counted("billow_model_seconds_total") - spent == pytest.approx(0.003)
+
+
+async def test_what_a_worker_does_is_counted(bus: Bus) -> None:
+    names = (
+        "billow_batch_items_sum",
+        "billow_batch_items_count",
+        "billow_batch_duration_seconds_count",
+        "billow_queue_duration_seconds_count",
+    )
+    before = {name: counted(name) for name in names}
+    answered = counted("billow_inference_requests_total", outcome="answered")
+    async with one_batch(bus, ScriptedModel(fine)) as calls:
+        await asyncio.gather(*calls)
+    assert [counted(name) - before[name] for name in names] == [8, 1, 1, 8]
+    assert counted("billow_inference_requests_total", outcome="answered") - answered == 8
 
 
 async def test_stopping_answers_what_is_in_hand(bus: Bus) -> None:

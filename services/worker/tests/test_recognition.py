@@ -1,11 +1,14 @@
 """The recogniser's adapter: crops of many payloads share batches, and every text finds its way home."""
 
+import threading
+from collections import Counter
 from collections.abc import Mapping
 
 import cv2
 import numpy as np
 import pytest
 
+from billow.engines.errors import EngineError
 from billow.engines.protocol import Tensors
 from billow.runtime.errors import PermanentError
 from billow.schemas.inference import DetectText, Recognitions, RecognizeCrops
@@ -58,7 +61,7 @@ def test_crops_of_all_payloads_share_batches_and_find_their_way_home() -> None:
     ]
     answers = TextRecognition(engine).run(payloads)
     assert [texts(answer) for answer in answers] == [("a", "b", "c"), (), ("d", "e", "f")]
-    assert engine.shapes == [(2, 3, 48, 64), (2, 3, 48, 224), (2, 3, 48, 608)]
+    assert engine.shapes == [(2, 3, 48, 608), (2, 3, 48, 224), (2, 3, 48, 64)]
     assert answers[0].run_ms > 0
     assert answers[1].run_ms == 0
 
@@ -74,7 +77,7 @@ def test_batches_stay_within_their_limits() -> None:
     crops = tuple(crop("a", width) for width in (20, 20, 20, 20, 100, 100, 100, 1000))
     (answer,) = TextRecognition(engine, parameters).run([RecognizeCrops(crops=crops)])
     assert texts(answer) == ("a",) * 8
-    assert engine.shapes == [(3, 3, 48, 32), (1, 3, 48, 32), (2, 3, 48, 128), (1, 3, 48, 128), (1, 3, 48, 1024)]
+    assert engine.shapes == [(1, 3, 48, 1024), (1, 3, 48, 128), (2, 3, 48, 128), (1, 3, 48, 32), (3, 3, 48, 32)]
 
 
 def test_a_bad_payload_fails_alone() -> None:
@@ -110,9 +113,82 @@ def test_warming_up_finds_an_alphabet_that_does_not_fit() -> None:
         TextRecognition(GreyReader(), alphabet=Alphabet(["a", " "])).warm_up()
 
 
-def test_a_gpu_meets_every_width_before_the_first_document() -> None:
-    cpu, gpu = GreyReader(), GreyReader("cuda:0")
-    TextRecognition(cpu).warm_up()
-    TextRecognition(gpu).warm_up()
+def test_every_width_is_met_before_the_first_document_where_a_new_one_costs() -> None:
+    cpu, gpu, spread = GreyReader(), GreyReader("cuda:0"), SpreadReader(threads=2)
+    for engine in (cpu, gpu, spread):
+        TextRecognition(engine).warm_up()
     assert [shape[3] for shape in cpu.shapes] == [320]
     assert [shape[3] for shape in gpu.shapes] == list(range(32, 961, 32))
+    met = Counter(shape[3] for shape in spread.shapes)
+    assert met == dict.fromkeys(range(32, 961, 32), 2), "each of both threads"
+
+
+class SpreadReader(GreyReader):
+    """Runs several inputs at once, and notes how many did."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__()
+        self._threads = threads
+        self._meet = threading.Barrier(threads)
+
+    def spread(self) -> int:
+        return self._threads
+
+    def run(self, inputs: Tensors) -> Tensors:
+        self._meet.wait(timeout=30)
+        return super().run(inputs)
+
+
+def test_an_engine_that_can_runs_lines_side_by_side() -> None:
+    crops = tuple(crop(letter, 40 + 50 * index) for index, letter in enumerate("abcdefgh"))
+    engine = SpreadReader(threads=2)
+    (answer,) = TextRecognition(engine).run([RecognizeCrops(crops=crops)])
+    assert texts(answer) == tuple("abcdefgh")
+    assert [shape[0] for shape in engine.shapes] == [1] * 8
+    (single,) = TextRecognition(GreyReader()).run([RecognizeCrops(crops=crops)])
+    assert answer.output == single.output
+
+
+class SmallReader(GreyReader):
+    """Has memory for so many columns of px, and for no line with a `j`."""
+
+    def __init__(self, columns: int, error: Exception) -> None:
+        super().__init__()
+        self._columns = columns
+        self._error = error
+
+    def run(self, inputs: Tensors) -> Tensors:
+        tensor = inputs["x"]
+        self.shapes.append(tensor.shape)
+        if len(tensor) * tensor.shape[3] > self._columns or tensor[:, 0, 0, 0].max() == 1.0:
+            raise self._error
+        return super().run(inputs)
+
+
+NO_MEMORY = [MemoryError(), EngineError("no memory left", code="out_of_memory")]
+
+
+@pytest.mark.parametrize("error", NO_MEMORY)
+def test_a_batch_without_memory_is_halved_until_it_fits(error: Exception) -> None:
+    engine = SmallReader(256, error)
+    (answer,) = TextRecognition(engine).run([RecognizeCrops(crops=tuple(crop(one, 128) for one in "abcdefgh"))])
+    assert texts(answer) == tuple("abcdefgh")
+    assert [shape[0] for shape in engine.shapes if shape[0] > 2] == [8, 4, 4]
+
+
+@pytest.mark.parametrize("error", NO_MEMORY)
+def test_a_line_without_memory_fails_its_own_payload_only(error: Exception) -> None:
+    good = RecognizeCrops(crops=(crop("a", 128), crop("b", 128)))
+    bad = RecognizeCrops(crops=(crop("c", 128), crop("j", 128), crop("d", 30)))
+    first, failed, last = TextRecognition(SmallReader(4096, error)).run([good, bad, good])
+    assert texts(first) == texts(last) == ("a", "b")
+    assert failed.output is None
+    assert failed.error is not None
+    assert (failed.error.code, failed.error.retryable) == ("out_of_memory", True)
+
+
+def test_other_errors_of_the_engine_are_passed_on() -> None:
+    broken = SmallReader(0, EngineError("broken", code="inference_failed"))
+    with pytest.raises(EngineError, match="broken"):
+        TextRecognition(broken).run([RecognizeCrops(crops=(crop("a", 128),))])
+    assert len(broken.shapes) == 1

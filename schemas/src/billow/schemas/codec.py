@@ -46,6 +46,8 @@ def content_type_of(data: bytes, header: str | None) -> ContentType:
     Raises:
         CodecError: the header names a type that is neither.
     """
+    if header == JSON:
+        return JSON
     if header:
         name = header.partition(";")[0].strip().lower()
         if name not in _ALIASES:

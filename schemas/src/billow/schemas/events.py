@@ -79,6 +79,8 @@ class Recognized(Event, frozen=True, kw_only=True, tag="document.recognized.v1")
     models: dict[str, str] = {}
     """Task -> model token."""
     timings_ms: dict[str, float] = {}
+    link_bytes: dict[str, int] = {}
+    """Task -> bytes sent to its workers; `original`: bytes fetched from the object store."""
 
 
 class Entity(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +112,7 @@ class Analyzed(Event, frozen=True, kw_only=True, tag="document.analyzed.v1"):
     language: str | None = None
     models: dict[str, str] = {}
     timings_ms: dict[str, float] = {}
+    link_bytes: dict[str, int] = {}
 
 
 class Completed(Event, frozen=True, kw_only=True, tag="document.completed.v1"):
@@ -119,12 +122,24 @@ class Completed(Event, frozen=True, kw_only=True, tag="document.completed.v1"):
 
 
 class Failed(Event, frozen=True, kw_only=True, tag="document.failed.v1"):
-    """The document cannot be processed; the stored record says why."""
+    """The document ended without a result; the stored record says why, and whether it failed or was cancelled."""
 
     record: Record
 
 
-DocumentEvent = Submitted | Recognized | Analyzed | Completed | Failed
+class Cancelled(Event, frozen=True, kw_only=True, tag="document.cancelled.v1"):
+    """Nobody wants this revision of the document any more. Any backend may say so, also before it is submitted.
+
+    A wish, not an outcome: that is `failed` with a record whose status is `cancelled`, or what was stored before.
+    """
+
+    reason: Annotated[str, Meta(max_length=1024)] = ""
+    """For a person; ends up in the record."""
+    source: Annotated[str, Meta(max_length=1024)] = ""
+    """Who cancelled it, e.g. a program or a user."""
+
+
+DocumentEvent = Submitted | Recognized | Analyzed | Completed | Failed | Cancelled
 
 EVENT_NAMES: dict[type[Event], str] = {
     Submitted: "submitted",
@@ -132,6 +147,7 @@ EVENT_NAMES: dict[type[Event], str] = {
     Analyzed: "analyzed",
     Completed: "completed",
     Failed: "failed",
+    Cancelled: "cancelled",
 }
 """Event class -> the token that names it in subjects."""
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import msgspec
 
-from billow.schemas.events import Analyzed, Completed, Failed, Recognized, Submitted
+from billow.schemas.events import Analyzed, Cancelled, Completed, Failed, Recognized, Submitted
 from billow.schemas.record import Record
+from billow.schemas.routing import Comparison, Route
 
 EXPORTED: dict[str, type[msgspec.Struct]] = {
     "document.submitted.v1": Submitted,
@@ -14,7 +15,10 @@ EXPORTED: dict[str, type[msgspec.Struct]] = {
     "document.analyzed.v1": Analyzed,
     "document.completed.v1": Completed,
     "document.failed.v1": Failed,
+    "document.cancelled.v1": Cancelled,
     "billow.record.v1": Record,
+    "route.v1": Route,
+    "shadow.comparison.v1": Comparison,
 }
 """Tag -> the Struct behind it; also the names of the exported files."""
 

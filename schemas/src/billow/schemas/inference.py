@@ -84,6 +84,8 @@ class InferenceWork(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     sent_at: Instant
     deadline: Instant | None = None
     run_id: Token | None = None
+    revision: int = 0
+    """Of the document; 0 from a caller that does not say, whose work cannot be known as cancelled."""
 
 
 class InferenceResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="inference.result.v1"):
@@ -97,4 +99,9 @@ class InferenceResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type
     run_ms: float = 0.0
     """Wall time inside the engine's `run()`, ms; of a shared batch only this request's share."""
     queue_ms: float = 0.0
-    """From `sent_at` until a worker held it, ms; clocks of two machines may differ."""
+    """From when the queue had stored it until a worker began with it, ms, by the server's clock alone."""
+
+
+def count_items(payload: Payload) -> int:
+    """How much of a batch a request takes: its crops; a page or a document is one."""
+    return max(1, len(payload.crops)) if isinstance(payload, RecognizeCrops) else 1

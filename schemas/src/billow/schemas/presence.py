@@ -16,6 +16,8 @@ class ModelPresence(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     task: Task
     version: str
     """Semantic version of the model."""
+    digest: str = ""
+    """What tells two models of one name and version apart: sha256 of the weights, or of a Python model's folder."""
     device: str = ""
     """Where it really runs, e.g. `cpu` or `cuda:0`."""
     host: str = ""
@@ -25,10 +27,16 @@ class ModelPresence(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     """Answered since the start."""
     requests_per_s: float = 0.0
     """Over the last minute."""
+    items: int = 0
+    """Pages, crops or documents in those requests."""
+    items_per_s: float = 0.0
+    """Over the last minute."""
+    saved_s: float = 0.0
+    """Model time since the start, seconds, that was not spent on work that nobody wanted any more; an estimate."""
     p50_ms: float = 0.0
     """Median time inside one batch, of the last minute's batches, ms."""
     p95_ms: float = 0.0
     batch_fill: float = 0.0
-    """Requests of a batch over the most it may take, 0..1, mean of the last minute."""
+    """Items of a batch over the most it may take, 0..1, mean of the last minute."""
     memory_mb: float = 0.0
     """Resident memory of the process, MB of 1,000,000 bytes."""

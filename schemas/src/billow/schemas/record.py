@@ -89,3 +89,5 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="schema", tag=
     """Task -> model token."""
     timings_ms: dict[str, float] = {}
     """Stage -> milliseconds; `docs/architecture.md` lists the stages."""
+    link_bytes: dict[str, int] = {}
+    """Task -> bytes sent to its workers; `original`: bytes fetched from the object store."""

@@ -32,6 +32,22 @@ def deadletter(tenant: str, service: str, event: str) -> str:
     return f"deadletters.{tenant}.{service}.{check_token(event, 'event')}"
 
 
+def cancelled(tenant: str, document_id: str) -> str:
+    """`cancelled.<tenant>.<document_id>`, in no stream: whoever works on the document hears it at once.
+
+    Raises ValueError for a bad token.
+    """
+    check_token(tenant, "tenant")
+    return f"cancelled.{tenant}.{check_token(document_id, 'document_id')}"
+
+
+def shadow(tenant: str, task: str, model: str) -> str:
+    """`shadows.<tenant>.<task>.<model>`, the model being the shadow. Raises ValueError for a bad token."""
+    check_token(tenant, "tenant")
+    check_token(task, "task")
+    return f"shadows.{tenant}.{task}.{check_token(model, 'model')}"
+
+
 def images_bucket(tenant: str) -> str:
     """Object store bucket of a tenant: `IMAGES_<tenant>`. Raises ValueError for a bad token."""
     return f"IMAGES_{check_token(tenant, 'tenant')}"

@@ -12,10 +12,13 @@ from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
+from billow.bus.settings import Access, Servers
 from billow.runtime.errors import BillowError, StackUnreachableError
 
 _PENDING_BYTES = 16 * 1024 * 1024
 _PING_SECONDS = 10
+_DENIED = "permissions violation"
+_REFUSED = "authorization violation"
 
 log = structlog.get_logger()
 
@@ -32,17 +35,24 @@ class Bus:
         self._on_reconnect: list[Callable[[], None]] = []
 
     @classmethod
-    async def connect(cls, url: str, *, name: str, domain: str | None = None, timeout: float = 10.0) -> "Bus":
+    async def connect(
+        cls, url: str, *, name: str, domain: str | None = None, timeout: float = 10.0, access: Access | None = None
+    ) -> "Bus":
         """Connect to any of the servers in `url` (comma-separated) and stay connected until `close`.
 
         Afterwards a lost connection is taken up again without end; what is published meanwhile is buffered or fails
-        with a time-out that the publishers here retry.
+        with a time-out that the publishers here retry. `access` is who we are; from the environment if not given.
 
         Raises:
-            StackUnreachableError: nothing answered within `timeout` seconds.
+            StackUnreachableError: nothing answered within `timeout` seconds, or nobody let us in.
+            UsageError: the credentials cannot be used.
         """
         client = Client()
         bus_box: list[Bus] = []
+        servers = Servers(url)
+        who = servers.known_as(access or Access.from_environment())
+        denied: set[str] = set()
+        last_error = ""
 
         async def on_reconnect() -> None:
             log.info("reconnected", server=client.connected_url.netloc if client.connected_url else "")
@@ -55,13 +65,19 @@ class Bus:
                 log.warning("disconnected from NATS, reconnecting")
 
         async def on_error(error: Exception) -> None:
+            nonlocal last_error
+            last_error = str(error)
+            if _DENIED in last_error.lower() and last_error not in denied:
+                denied.add(last_error)
+                log.warning("NATS denies this user a subject", reason=last_error)
+                return
             # The client reports each refused reconnect here; `on_disconnect` has said it once already.
             log.debug("nats client", error=repr(error))
 
         try:
             await asyncio.wait_for(
                 client.connect(
-                    servers=[part.strip() for part in url.split(",") if part.strip()],
+                    servers=servers.urls,
                     name=name,
                     error_cb=on_error,
                     disconnected_cb=on_disconnect,
@@ -71,14 +87,24 @@ class Bus:
                     max_reconnect_attempts=-1,
                     ping_interval=_PING_SECONDS,
                     pending_size=_PENDING_BYTES,
+                    inbox_prefix=who.nats_inbox_prefix,
+                    user=who.nats_user if who.nats_password else None,
+                    password=who.nats_password or None,
+                    token=None if who.nats_password else who.nats_user or None,
+                    user_credentials=who.credentials(),
                 ),
                 timeout,
             )
         except (TimeoutError, OSError, nats.errors.Error) as e:
             await client.close()
-            reason = str(e) or "no answer"
+            if _REFUSED in last_error.lower():
+                raise StackUnreachableError(
+                    f"NATS at {servers} does not let us in. Set BILLOW_NATS_USER and BILLOW_NATS_PASSWORD, or "
+                    "BILLOW_NATS_CREDENTIALS, to what its administrator gave you."
+                ) from e
+            reason = str(e) or last_error or "no answer"
             raise StackUnreachableError(
-                f"NATS at {url} cannot be reached ({reason}). Start it with `billow up`, or set BILLOW_NATS_URL."
+                f"NATS at {servers} cannot be reached ({reason}). Start it with `billow up`, or set BILLOW_NATS_URL."
             ) from e
         bus = cls(client, domain or None)
         bus_box.append(bus)

@@ -1,87 +1,53 @@
-"""The loop that every event handler lives in. It decides between acknowledge, wait and dead letter."""
+"""The loop that every event handler lives in: who is next, in how many slots, until told to stop."""
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+import time
+from typing import Any, NamedTuple
 
-import nats.errors
 import structlog
 from nats.aio.msg import Msg
 
-from billow.bus import headers
 from billow.bus.connection import Bus
-from billow.bus.deadletters import bury
+from billow.bus.delivery import Delivery, Handler
+from billow.bus.fairness import FairQueue
+from billow.bus.keepalive import KeepAlive
+from billow.bus.lane import LaneOf
+from billow.bus.looks import Ahead
 from billow.bus.provision import ensure_consumer
 from billow.bus.pull import PullSession
-from billow.bus.topology import MAX_DELIVERIES, ConsumerSpec
-from billow.bus.waits import Waits
+from billow.bus.sharing import Sharing
+from billow.bus.topology import ConsumerSpec
+from billow.bus.verdict import Verdicts, too_many_deliveries
 from billow.runtime import trace
-from billow.runtime.errors import PermanentError, TransientError
-from billow.schemas import codec
-from billow.schemas.events import Event
-from billow.schemas.record import Failure
+from billow.runtime.tasks import end_tasks
+from billow.schemas.labels import Lane
 
-log = structlog.get_logger()
+__all__ = ["LOOKAHEAD", "Delivery", "EventConsumer", "Handler", "too_many_deliveries"]
 
-E = TypeVar("E", bound=Event)
+LOOKAHEAD = 1_000
+"""Messages that a consumer holds at most to find whose turn it is."""
 
 _GRACE_SECONDS = 25.0
-_LONGEST_PAUSE = 60.0
+_LAST_SECONDS = 3.0
+_HELD_BYTES = 64 * 1024 * 1024
+"""Payload that may wait here; events of many pages are large."""
+_HOG_SECONDS = 0.005
+"""After this a slot whose handler never waits lets others run."""
 
 
-class Delivery:
-    """One message in a handler's hands."""
-
-    def __init__(self, message: Msg) -> None:
-        self._message = message
-        self.deliveries = message.metadata.num_delivered
-        """1 the first time."""
-
-    @property
-    def subject(self) -> str:
-        """Subject that the message was published on."""
-        return self._message.subject
-
-    @property
-    def data(self) -> bytes:
-        """The payload as it came."""
-        return self._message.data
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers as they came."""
-        return self._message.headers or {}
-
-    def event(self, type_: type[E]) -> E:
-        """Decode the payload and check that it is about the tenant and document of its subject.
-
-        Raises:
-            PermanentError: it is not; code `undecodable_event` or `misaddressed_event`.
-        """
-        try:
-            event = codec.decode(self.data, type_, self.headers.get(headers.CONTENT_TYPE))
-        except codec.CodecError as e:
-            raise PermanentError(
-                f"The event on {self.subject} cannot be read: {e}. Publish it again as the schema says.",
-                code="undecodable_event",
-            ) from e
-        _, tenant, _, document_id = self.subject.split(".")
-        if (event.tenant, event.document_id) != (tenant, document_id):
-            raise PermanentError(
-                f"The event says tenant {event.tenant!r} and document {event.document_id!r}, its subject "
-                f"{self.subject} says otherwise. Publish it under the subject of its document.",
-                code="misaddressed_event",
-            )
-        return event
-
-
-Handler = Callable[[Delivery], Awaitable[None]]
-"""Returns when the effect is stored. TransientError: wait and come again. PermanentError: dead letter."""
+class _Held(NamedTuple):
+    message: Msg
+    tenant: str
+    lane: Lane
 
 
 class EventConsumer:
-    """Runs a handler for the messages of one durable consumer, several at a time."""
+    """Runs a handler for the messages of one durable consumer, several at a time.
+
+    It looks ahead, so that tenants and lanes take turns: what is held beyond the messages in hand waits in a
+    `FairQueue`, is kept alive, and goes back when another replica has nothing to do. A tenant with nothing in hand may
+    have one slot beyond `concurrency`, one tenant at a time, so that its single document need not wait for a long one.
+    """
 
     def __init__(
         self,
@@ -91,27 +57,42 @@ class EventConsumer:
         *,
         service: str,
         concurrency: int,
+        lookahead: int = LOOKAHEAD,
+        lane_of: LaneOf | None = None,
         buries: bool = True,
     ) -> None:
-        """`buries=False` is for the consumer of the dead letters themselves: it only ever waits."""
-        self._bus = bus
-        self._spec = spec
-        self._handler = handler
-        self._service = service
-        self._concurrency = concurrency
-        self._buries = buries
-        self._waits = Waits(bus)
-        self._trial = asyncio.Lock()
-        self._on_trial: Msg | None = None
-        self._in_hand: set[asyncio.Task[None]] = set()
-        self._session = PullSession(bus, spec, room=self._room, ensure=lambda: ensure_consumer(bus, spec))
+        """`lane_of` tells the lane of an event; without it all are interactive.
 
-    def _room(self) -> int:
-        return self._concurrency - len(self._in_hand)
+        `lookahead` 0 takes messages in the order of the stream. `buries=False` is for the consumer of the dead letters
+        themselves: it only ever waits.
+        """
+        self._concurrency = concurrency
+        self._lookahead = lookahead
+        self._lane_of = lane_of
+        self._bus = bus
+        self._queue: FairQueue[_Held] = FairQueue()
+        self._queued_bytes = 0
+        self._alive = KeepAlive(spec.ack_wait)
+        self._verdicts = Verdicts(bus, handler, service=service, buries=buries)
+        self._session = PullSession(
+            bus,
+            spec,
+            room=self._room,
+            ensure=lambda: ensure_consumer(bus, spec),
+            ahead=self._ahead if lookahead else None,
+            deliver=self._arrived,
+        )
+        self._sharing = Sharing(bus, spec, self._session, surplus=self._surplus, give_back=self._give_back)
+        self._slots: set[asyncio.Task[None]] = set()
+        self._burst: asyncio.Task[float] | None = None
+        self._filling = False
+        self._draining = False
+        self._stopping = asyncio.Event()
 
     async def start(self) -> None:
         """Create the consumer and begin to pull. Raises TransientError when the server does not answer."""
         await self._session.start()
+        self._alive.start()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Handle messages until `stopping`; then finish or give back what is in hand.
@@ -119,123 +100,129 @@ class EventConsumer:
         Raises:
             BillowError: the connection is gone for good.
         """
-        stop = asyncio.create_task(stopping.wait())
+        self._stopping = stopping
+        waiters: list[asyncio.Task[Any]] = [
+            asyncio.create_task(stopping.wait()),
+            asyncio.create_task(self._session.ended()),
+        ]
+        self._sharing.start()
         try:
-            while not stopping.is_set():
-                message = self._session.pop() if self._room() > 0 else None
-                if message is None:
-                    waiter = asyncio.create_task(self._session.changed())
-                    await asyncio.wait({waiter, stop}, return_when=asyncio.FIRST_COMPLETED)
-                    waiter.cancel()
-                    continue
-                task = asyncio.create_task(self._handle(message))
-                self._in_hand.add(task)
-                task.add_done_callback(self._done)
+            done, _ = await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+            if not stopping.is_set():
+                for waiter in done:
+                    waiter.result()
         finally:
-            stop.cancel()
+            for waiter in waiters:
+                waiter.cancel()
+            await asyncio.gather(*waiters, return_exceptions=True)
             await self._drain()
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._in_hand.discard(task)
+    def _room(self) -> int:
+        return self._concurrency - len(self._slots) - len(self._queue)
+
+    def _ahead(self) -> Ahead:
+        return Ahead(self._lookahead - len(self._queue), _HELD_BYTES - self._queued_bytes, self._lookahead)
+
+    def _arrived(self, message: Msg) -> None:
+        lane: Lane = "interactive"
+        if self._lane_of is not None:
+            lane = self._lane_of(message.data, message.headers or {})
+        held = _Held(message, message.subject.split(".", 2)[1], lane)
+        self._alive.hold(message)
+        self._queue.push(held, tenant=held.tenant, lane=lane)
+        self._queued_bytes += len(message.data)
+        self._fill_soon()
+
+    def _fill_soon(self) -> None:
+        if not self._filling:
+            self._filling = True
+            asyncio.get_running_loop().call_soon(self._fill)
+
+    def _fill(self) -> None:
+        """Begin one more message, if one waits and may be begun.
+
+        One at a time, as a slot takes further messages by itself: handlers that never wait need no more than one.
+        """
+        self._filling = False
+        if self._is_over():
+            return
+        if len(self._slots) < self._concurrency:
+            if (held := self._queue.pop()) is not None:
+                task = asyncio.create_task(self._slot(held))
+                self._slots.add(task)
+                task.add_done_callback(self._slot_done)
+        elif self._burst is None and (held := self._queue.pop_newcomer()) is not None:
+            self._burst = asyncio.create_task(self._handle(held))
+            self._burst.add_done_callback(self._burst_done)
+
+    def _slot_done(self, task: asyncio.Task[None]) -> None:
+        self._slots.discard(task)
+        self._fill_soon()
         self._session.nudge()
 
-    async def _drain(self) -> None:
-        for message in await self._session.stop():
-            await self._nak(message, 0)
-        if self._in_hand:
-            grace = _GRACE_SECONDS if self._bus.broken is None else 0
-            _, late = await asyncio.wait(self._in_hand, timeout=grace)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+    def _burst_done(self, _: asyncio.Task[float]) -> None:
+        self._burst = None
+        self._fill_soon()
 
-    async def _handle(self, message: Msg) -> None:
+    async def _slot(self, held: _Held | None) -> None:
+        resumed = time.perf_counter()
+        low = self._concurrency + self._lookahead // 2
+        while held is not None:
+            waiting = len(self._queue)
+            if waiting and not self._filling:
+                self._fill_soon()
+            if waiting < low:
+                self._session.nudge()
+            ended = await self._handle(held)
+            if ended - resumed > _HOG_SECONDS:
+                await asyncio.sleep(0)
+                resumed = time.perf_counter()
+            held = None if self._is_over() else self._queue.pop()
+
+    async def _handle(self, held: _Held) -> float:
+        """Returns when it was over, by `time.perf_counter`."""
+        message, tenant, lane = held
+        self._queued_bytes -= len(message.data)
         trace.adopt((message.headers or {}).get(trace.HEADER))
         structlog.contextvars.bind_contextvars(subject=message.subject)
-        heartbeat = asyncio.create_task(self._keep_alive(message))
+        delivery = Delivery(message)
+        started = time.perf_counter()
         try:
-            await self._decide(message)
-        except asyncio.CancelledError:
-            # Out of time to finish, which is no fault of the message.
-            with contextlib.suppress(TransientError):
-                await self._excuse(message)
-            await self._nak(message, 0)
-            raise
-        except Exception:
-            # Not even the dead letter could be written: the message stays and comes again.
-            log.exception("message kept for later")
-            await self._nak(message, 5)
+            await self._verdicts.handle(message, delivery)
         finally:
-            heartbeat.cancel()
+            ended = time.perf_counter()
+            ms = delivery.charged
+            self._queue.charge(tenant, (ended - started) * 1000 if ms is None else ms, lane=lane)
+            self._alive.release(message)
+        return ended
 
-    async def _decide(self, message: Msg) -> None:
-        deliveries = message.metadata.num_delivered
-        failures = deliveries - 1
-        if self._buries and failures >= MAX_DELIVERIES - 1:
-            failures -= await self._waits.excused(message)
-            if failures >= MAX_DELIVERIES - 1:
-                async with self._trial:
-                    if await self._waits.begin_trial(message):
-                        self._on_trial = message
-                        await self._attempt(message, deliveries)
-                    else:
-                        await self._bury(message, too_many_deliveries(failures, self._service), None)
-                return
-        await self._attempt(message, deliveries)
+    def _is_over(self) -> bool:
+        return self._draining or self._stopping.is_set()
 
-    async def _excuse(self, message: Msg) -> None:
-        if self._on_trial is message:
-            await self._waits.end_trial(message)
-        await self._waits.excuse(message)
+    def _surplus(self) -> tuple[int, int]:
+        return len(self._slots), len(self._queue)
 
-    async def _attempt(self, message: Msg, deliveries: int) -> None:
-        try:
-            await self._handler(Delivery(message))
-        except TransientError as e:
-            log.info("waiting", reason=str(e), delay=e.delay)
-            await self._excuse(message)
-            await self._nak(message, e.delay)
-        except PermanentError as e:
-            if not self._buries:
-                raise
-            failure = Failure(code=e.code, message=str(e), retryable=e.retryable, stage=self._service)
-            await self._bury(message, failure, e)
-        except Exception:
-            pause = min(2.0 ** (deliveries - 1), _LONGEST_PAUSE)
-            log.exception("handler failed, will try again", deliveries=deliveries, delay=pause)
-            await self._nak(message, pause)
-        else:
-            await message.ack()
+    async def _give_back(self, count: int) -> None:
+        await self._return(self._queue.shed(count))
 
-    async def _bury(self, message: Msg, failure: Failure, error: BaseException | None) -> None:
-        _, tenant, event, _ = message.subject.split(".", 3)
-        await bury(self._bus, message, failure, event=event, tenant=tenant, error=error)
-        log.warning("dead letter", code=failure.code, reason=failure.message)
-        await message.term()
+    async def _return(self, shed: list[_Held]) -> None:
+        self._queued_bytes -= sum(len(held.message.data) for held in shed)
+        await self._verdicts.give_back([held.message for held in shed])
+        for held in shed:
+            self._alive.release(held.message)
 
-    async def _keep_alive(self, message: Msg) -> None:
-        while True:
-            await asyncio.sleep(self._spec.ack_wait / 3)
-            try:
-                await message.in_progress()
-            except nats.errors.Error as e:
-                log.debug("in_progress not sent", reason=repr(e))
-
-    async def _nak(self, message: Msg, delay: float) -> None:
-        try:
-            await message.nak(delay=delay or None)
-        except nats.errors.Error as e:
-            log.debug("nak not sent, the message comes back after ack_wait", reason=repr(e))
-
-
-def too_many_deliveries(failures: int, stage: str) -> Failure:
-    """The failure of a message whose handling ended badly each time, perhaps with the process dying."""
-    return Failure(
-        code="too_many_deliveries",
-        message=(
-            f"Handling this ended in a crash or an error {failures} times. The message is kept among the dead "
-            "letters; see the log of the service for the cause."
-        ),
-        retryable=True,
-        stage=stage,
-    )
+    async def _drain(self) -> None:
+        self._draining = True
+        end = asyncio.get_running_loop().time() + (_GRACE_SECONDS if self._bus.broken is None else 0)
+        await asyncio.gather(self._sharing.stop(), self._session.stop())
+        await self._return(self._queue.drain())
+        in_hand = {*self._slots, *filter(None, (self._burst,))}
+        if in_hand:
+            _, late = await asyncio.wait(in_hand, timeout=max(0, end - asyncio.get_running_loop().time()))
+            for task in late:
+                task.cancel()
+            if late:
+                # They excuse and give back what they hold; whoever swallows the cancellation is ended for sure.
+                _, late = await asyncio.wait(late, timeout=_LAST_SECONDS)
+                await end_tasks(late)
+        await self._alive.stop()

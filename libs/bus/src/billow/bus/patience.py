@@ -5,8 +5,11 @@ model, and then waited for it in a slot, would therefore keep all others from ev
 """
 
 import time
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from billow.schemas.events import Event
+from billow.schemas.labels import Task
 
 _SHORT = 0.25
 """seconds that a call waits for a model that is silent"""
@@ -17,6 +20,16 @@ _RETRIES_A_SECOND = 100
 Document = tuple[str, str, int, str | None]
 
 
+class Awaited(NamedTuple):
+    """What a document was last known to wait for."""
+
+    task: Task
+    route: int
+    """Version of the task's route that led there."""
+    subjects: Mapping[str, str]
+    """Queue -> subject of its answer; any of them will do."""
+
+
 class Patience:
     """How long to wait for a model, by what it did lately. `queue` is a model and a lane."""
 
@@ -25,7 +38,7 @@ class Patience:
         self._wait = wait
         self._retry_delay = retry_delay
         self._silent_until: dict[str, float] = {}
-        self._waiting: dict[Document, tuple[str, str]] = {}
+        self._waiting: dict[Document, Awaited] = {}
 
     def is_silent(self, queue: str) -> bool:
         """Whether it did not answer lately."""
@@ -39,27 +52,32 @@ class Patience:
             self._silence(queue, self._wait)
         return self._wait
 
-    def gave_up(self, queue: str, event: Event, subject: str, *, waited: float) -> float:
-        """No answer on `subject` after `waited` seconds; returns seconds until the document should ask again.
+    def gave_up(self, event: Event, awaited: Awaited, *, waited: float) -> float:
+        """No answer after `waited` seconds; returns seconds until the document should ask again.
 
-        Only a call that had the whole time says that the model is silent: else those that did not would make it so
+        Only a call that had the whole time says that the models are silent: else those that did not would make it so
         for ever.
         """
         if waited >= self._wait:
-            self._silence(queue, 2 * self._wait)
+            for queue in awaited.subjects:
+                self.late(queue)
         self._waiting.pop(_document(event), None)
-        self._waiting[_document(event)] = (queue, subject)
+        self._waiting[_document(event)] = awaited
         while len(self._waiting) > _REMEMBERED:
             self._waiting.pop(next(iter(self._waiting)))
         return max(self._retry_delay, len(self._waiting) / _RETRIES_A_SECOND)
+
+    def late(self, queue: str) -> None:
+        """It did not answer in the time that it had."""
+        self._silence(queue, 2 * self._wait)
 
     def answered(self, queue: str, event: Event) -> None:
         """The model works, and the document goes on."""
         self._silent_until.pop(queue, None)
         self._waiting.pop(_document(event), None)
 
-    def awaited(self, event: Event) -> tuple[str, str] | None:
-        """Queue and subject of the answer that the document was last known to wait for."""
+    def awaited(self, event: Event) -> Awaited | None:
+        """What the document was last known to wait for."""
         return self._waiting.get(_document(event))
 
     def _silence(self, queue: str, seconds: float) -> None:

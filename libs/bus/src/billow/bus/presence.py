@@ -7,14 +7,14 @@ from collections.abc import Callable
 import nats.errors
 import nats.js.errors
 import structlog
-from nats.js import api
-from nats.js.kv import KeyValue
 from nats.micro.service import Service, ServiceConfig
 
 from billow.bus.connection import Bus
 from billow.bus.faults import translated
-from billow.bus.topology import LANES, MODELS_BUCKET, MODELS_MAX_AGE, inference_consumer
-from billow.runtime.errors import TransientError
+from billow.bus.provision import ensure_models
+from billow.bus.topology import LANES, MODELS_BUCKET, inference_consumer
+from billow.runtime.errors import PermanentError, TransientError
+from billow.runtime.tasks import end_task
 from billow.schemas import codec
 from billow.schemas.presence import ModelPresence
 
@@ -32,14 +32,17 @@ class Announcer:
         self._describe = describe
         self._task: asyncio.Task[None] | None = None
         self._service: Service | None = None
+        self._unlisted = False
 
     async def start(self) -> None:
         """Announce now, go on doing so, and answer `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS`.
 
+        A worker that cannot be listed works all the same: behind a leaf it may have no right to make the bucket, and
+        whoever makes it may come later.
+
         Raises:
-            TransientError: NATS does not answer.
+            TransientError: the connection is gone.
         """
-        await ensure_models(self._bus)
         presence = self._describe()
         self._service = Service(
             self._bus.client,
@@ -52,19 +55,22 @@ class Announcer:
                     "worker": presence.worker,
                     "device": presence.device,
                     "host": presence.host,
+                    "digest": presence.digest,
                 },
             ),
         )
         with translated("announcing the worker"):
             await self._service.start()
-        await self._say(presence)
+        try:
+            await self._say(presence)
+        except TransientError:
+            await self._make_bucket_and_say(presence)
         self._task = asyncio.create_task(self._go_on())
 
     async def stop(self) -> None:
         """Take the announcement back. Safe to call twice, and without a connection."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_task(self._task)
             self._task = None
             try:
                 await self._publish(self._describe(), b"", {"KV-Operation": "DEL"})
@@ -73,6 +79,19 @@ class Announcer:
             except (nats.errors.Error, TransientError) as e:
                 log.debug("no goodbye, the announcement expires", reason=repr(e))
 
+    async def _make_bucket_and_say(self, presence: ModelPresence) -> None:
+        try:
+            await ensure_models(self._bus)
+            await self._say(presence)
+        except (TransientError, PermanentError) as e:
+            self._unlisted = True
+            log.warning(
+                f"this worker is not listed yet: the bucket {MODELS_BUCKET} does not take its announcement and cannot "
+                "be made from here. It serves all the same. Start a Billow service at the hub, which makes the bucket, "
+                "or let this user publish to it.",
+                reason=str(e),
+            )
+
     async def _go_on(self) -> None:
         while True:
             await asyncio.sleep(ANNOUNCE_SECONDS)
@@ -80,6 +99,10 @@ class Announcer:
                 await self._say(self._describe())
             except TransientError as e:
                 log.debug("not announced", reason=str(e))
+                continue
+            if self._unlisted:
+                self._unlisted = False
+                log.info("this worker is listed now")
 
     async def _say(self, presence: ModelPresence) -> None:
         await self._publish(presence, codec.encode(presence), {})
@@ -90,21 +113,6 @@ class Announcer:
         subject = f"{prefix}$KV.{MODELS_BUCKET}.{presence.model}.{presence.worker}"
         with translated("announcing the worker"):
             await self._bus.js.publish(subject, data, headers=headers or None)
-
-
-async def ensure_models(bus: Bus) -> KeyValue:
-    """Create or open the bucket `MODELS`.
-
-    Raises:
-        TransientError: NATS does not answer.
-    """
-    with translated(f"creating bucket {MODELS_BUCKET}"):
-        try:
-            return await bus.js.key_value(MODELS_BUCKET)
-        except nats.js.errors.NotFoundError:
-            return await bus.js.create_key_value(
-                bucket=MODELS_BUCKET, history=1, ttl=MODELS_MAX_AGE, storage=api.StorageType.MEMORY
-            )
 
 
 async def present_workers(bus: Bus) -> list[ModelPresence]:

@@ -5,10 +5,14 @@ import nats.js.errors
 from nats.js import api
 from nats.js.kv import KeyValue
 
+from billow.bus.buckets import ensure_bucket
 from billow.bus.connection import Bus
 from billow.bus.faults import translated
+from billow.bus.routes import ensure_routes
 from billow.bus.topology import (
     CONSUMERS,
+    MODELS_BUCKET,
+    MODELS_MAX_AGE,
     STREAMS,
     WAITS_BUCKET,
     WAITS_MAX_AGE,
@@ -95,13 +99,19 @@ async def ensure_consumer(bus: Bus, spec: ConsumerSpec) -> None:
 
 async def ensure_waits(bus: Bus, *, replicas: int = 0) -> KeyValue:
     """Create or open the bucket that excuses orderly waits."""
-    with translated(f"creating bucket {WAITS_BUCKET}"):
-        try:
-            return await bus.js.key_value(WAITS_BUCKET)
-        except nats.js.errors.NotFoundError:
-            return await bus.js.create_key_value(
-                bucket=WAITS_BUCKET, history=1, ttl=WAITS_MAX_AGE, replicas=replicas or 1
-            )
+    return await ensure_bucket(bus, WAITS_BUCKET, ttl=WAITS_MAX_AGE, replicas=replicas)
+
+
+async def ensure_models(bus: Bus, *, replicas: int = 0) -> KeyValue:
+    """Create or open the bucket in which workers announce themselves.
+
+    Raises:
+        TransientError: the server did not answer.
+        PermanentError: the server refuses.
+    """
+    return await ensure_bucket(
+        bus, MODELS_BUCKET, ttl=MODELS_MAX_AGE, storage=api.StorageType.MEMORY, replicas=replicas
+    )
 
 
 async def provision(bus: Bus, *, replicas: int = 0) -> None:
@@ -118,3 +128,5 @@ async def provision(bus: Bus, *, replicas: int = 0) -> None:
     for consumer in CONSUMERS:
         await ensure_consumer(bus, consumer)
     await ensure_waits(bus, replicas=replicas)
+    await ensure_models(bus, replicas=replicas)
+    await ensure_routes(bus, replicas=replicas)

@@ -3,7 +3,6 @@
 
 import asyncio
 import contextlib
-import json
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -14,8 +13,10 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from billow.bus.connection import Bus
+from billow.bus.looks import Ahead, Looks, ask, is_message, pending_after
 from billow.bus.topology import ConsumerSpec
 from billow.runtime.errors import BillowError
+from billow.runtime.tasks import end_task
 
 log = structlog.get_logger()
 
@@ -25,14 +26,18 @@ _DEAF_AFTER = 2.5 * _HEARTBEAT
 _PAUSE_AFTER_REFUSAL = 0.25
 _PAUSE_AFTER_ERROR = 2.0
 _DRAIN_SECONDS = 2.0
+_LOOK_SECONDS = 0.05
 
 
 class PullSession:
     """Messages of one durable consumer, never more on hand than there is room for.
 
-    One request is open at a time, for as many messages as fit. It is renewed when it is used up, when the server ends
-    it, when the connection comes back, and when the server has been silent for too long. What waits here to be taken
-    is kept alive.
+    One request is open at a time, for as many messages as are needed. It is renewed when it is used up, when the server
+    ends it, when the connection comes back, and when the server has been silent for too long. What waits here to be
+    taken is kept alive.
+
+    Who needs nothing may look ahead: take what is there without waiting for more. So whoever has a request open
+    (`num_waiting` of the consumer) is in need.
     """
 
     def __init__(
@@ -42,13 +47,20 @@ class PullSession:
         *,
         room: Callable[[], int],
         ensure: Callable[[], Awaitable[None]],
+        ahead: Callable[[], Ahead] | None = None,
+        deliver: Callable[[Msg], None] | None = None,
     ) -> None:
-        """`room` says how many further messages may be held now; `ensure` creates the consumer when it is gone."""
+        """`room` says how many further messages are needed now; `ensure` creates the consumer when it is gone.
+
+        `ahead` says how many more may be held once none is needed. With `deliver` messages go there as they arrive,
+        also while `stop` runs, and the caller keeps them alive.
+        """
         self._bus = bus
         self._spec = spec
         self._room = room
         self._ensure = ensure
         self._buffer: deque[Msg] = deque()
+        self._deliver = deliver or self._keep_here
         self._changed = asyncio.Event()
         self._wake = asyncio.Event()
         self._open = 0
@@ -56,12 +68,18 @@ class PullSession:
         self._beat_at = 0.0
         self._pause_until = 0.0
         self._refusals = 0
-        self._subscription: Subscription | None = None
+        self._subscriptions: list[Subscription] = []
         self._inbox = ""
+        self._reply = ""
         self._requests = 0
         self._keeper: asyncio.Task[None] | None = None
         self._forget_reconnect: Callable[[], None] = lambda: None
         self._stopped = False
+        self._looks: Looks | None = None
+        if ahead is not None:
+            self._looks = Looks(
+                bus, spec, room=ahead, deliver=self._deliver, wake=self._wake.set, refused=self._refused
+            )
 
     async def start(self) -> None:
         """Create the consumer and begin to pull.
@@ -71,7 +89,9 @@ class PullSession:
         """
         await self._ensure()
         self._inbox = self._bus.client.new_inbox()
-        self._subscription = await self._bus.client.subscribe(f"{self._inbox}.*", cb=self._on_message)
+        self._subscriptions.append(await self._bus.client.subscribe(f"{self._inbox}.*", cb=self._on_message))
+        if self._looks is not None:
+            self._subscriptions.append(await self._looks.subscribe())
         self._forget_reconnect = self._bus.on_reconnect(self._renew)
         self._keeper = asyncio.create_task(self._keep())
 
@@ -103,15 +123,37 @@ class PullSession:
         self._changed.set()
         self._wake.set()
 
+    async def ended(self) -> None:
+        """Wait until there will be no more messages.
+
+        Returns after `stop`.
+
+        Raises:
+            BillowError: the connection is gone for good.
+        """
+        if self._keeper is not None:
+            await asyncio.wait({self._keeper})
+            if not self._keeper.cancelled():
+                self._keeper.result()
+        if (broken := self._bus.broken) is not None:
+            raise broken
+
+    @property
+    def in_need(self) -> bool:
+        """Whether a request of ours is open."""
+        return self._open > 0
+
+    def rest(self, seconds: float) -> None:
+        """Do not look ahead for so long."""
+        if self._looks is not None:
+            self._looks.rest(seconds)
+
     async def stop(self) -> list[Msg]:
         """Stop pulling; returns what was delivered but not taken, for the caller to give back."""
         self._stopped = True
         self._forget_reconnect()
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
-        if self._subscription is not None:
-            await self._end(self._subscription)
+        await end_task(self._keeper)
+        await asyncio.gather(*map(self._end, self._subscriptions))
         rest = list(self._buffer)
         self._buffer.clear()
         self._changed.set()
@@ -127,35 +169,50 @@ class PullSession:
         with contextlib.suppress(nats.errors.Error):
             await self._bus.unsubscribe(subscription)
 
+    def _keep_here(self, message: Msg) -> None:
+        self._buffer.append(message)
+        self._changed.set()
+
     def _renew(self) -> None:
         self._open = 0
+        if self._looks is not None:
+            self._looks.renew()
         self._heard = time.monotonic()
         self._wake.set()
 
     async def _on_message(self, message: Msg) -> None:
-        status = (message.headers or {}).get("Status")
-        if status is None or message.reply.startswith("$JS.ACK"):
+        if is_message(message):
             self._heard = time.monotonic()
             self._open = max(0, self._open - 1)
             self._refusals = 0
-            self._buffer.append(message)
-            self._changed.set()
+            self._deliver(message)
             if self._open == 0:
+                if self._looks is not None:
+                    self._looks.more = pending_after(message) > 0
                 self._wake.set()
             return
-        if message.subject != self._reply():
+        if message.subject != self._reply:
             return  # the end of a request that was given up before
+        status = (message.headers or {}).get("Status")
         self._heard = time.monotonic()
         if status == "100":
             return
         self._open = 0
         if status != "408":
             # 409 leadership change or consumer deleted, 404 consumer gone, 503 nobody there (yet)
-            description = (message.headers or {}).get("Description", "")
-            log.debug("pull refused", durable=self._spec.durable, status=status, description=description)
-            self._refusals += 1
+            self._refused(message)
             self._pause_until = time.monotonic() + _PAUSE_AFTER_REFUSAL
         self._wake.set()
+
+    def _refused(self, message: Msg) -> None:
+        fields = message.headers or {}
+        log.debug(
+            "pull refused",
+            durable=self._spec.durable,
+            status=fields.get("Status"),
+            description=fields.get("Description", ""),
+        )
+        self._refusals += 1
 
     async def _keep(self) -> None:
         while not self._stopped and self._bus.broken is None:
@@ -167,9 +224,8 @@ class PullSession:
                 self._refusals += 1
             try:
                 await self._keep_alive(now)
-                room = self._room() - len(self._buffer)
-                if self._open == 0 and room > 0 and now >= self._pause_until and self._bus.client.is_connected:
-                    await self._request(room)
+                if now >= self._pause_until and self._bus.client.is_connected:
+                    await self._ask(now)
             except (BillowError, nats.errors.Error, OSError) as e:
                 # Whatever it is, going deaf is worse than asking again.
                 self._open = 0
@@ -177,7 +233,7 @@ class PullSession:
                 log.warning("cannot pull yet", durable=self._spec.durable, reason=str(e))
             # Not `wait_for`: on Python 3.11 it swallows a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_PAUSE_AFTER_REFUSAL if self._open == 0 else 1.0):
+                async with asyncio.timeout(self._idle()):
                     await self._wake.wait()
         self._changed.set()
 
@@ -187,24 +243,31 @@ class PullSession:
             for message in list(self._buffer):
                 await message.in_progress()
 
-    def _reply(self) -> str:
-        return f"{self._inbox}.{self._requests}"
+    def _idle(self) -> float:
+        """Seconds until the next thing may have to be done."""
+        if self._looks is not None and self._room() <= len(self._buffer):
+            return _LOOK_SECONDS
+        return 1.0 if self._open else _PAUSE_AFTER_REFUSAL
 
-    async def _request(self, batch: int) -> None:
+    async def _ask(self, now: float) -> None:
+        looks = self._looks
+        if looks is not None and looks.is_lost(now):
+            self._refusals += 1
+        if looks is not None and looks.is_open(now):
+            return
         if self._refusals >= 3:
             await self._ensure()
             self._refusals = 0
+        room = self._room() - len(self._buffer)
+        if looks is not None and looks.may(now) and (room <= 0 or looks.more):
+            await looks.look(now)
+        elif room > 0 and self._open == 0:
+            await self._request(room)
+
+    async def _request(self, batch: int) -> None:
         self._open = batch
-        self._requests += 1
         self._heard = time.monotonic()
-        await self._bus.client.publish(
-            f"{self._bus.api_prefix}.CONSUMER.MSG.NEXT.{self._spec.stream}.{self._spec.durable}",
-            json.dumps(
-                {
-                    "batch": batch,
-                    "expires": int(_EXPIRES * 1e9),
-                    "idle_heartbeat": int(_HEARTBEAT * 1e9),
-                }
-            ).encode(),
-            reply=self._reply(),
-        )
+        self._requests += 1
+        self._reply = f"{self._inbox}.{self._requests}"
+        request = {"batch": batch, "expires": int(_EXPIRES * 1e9), "idle_heartbeat": int(_HEARTBEAT * 1e9)}
+        await ask(self._bus, self._spec, self._reply, request)

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from billow.schemas.events import Analyzed, Completed, DocumentEvent, Failed, Recognized, Submitted
+from billow.schemas.events import Analyzed, Cancelled, Completed, DocumentEvent, Failed, Recognized, Submitted
 from billow.schemas.labels import Lane
 
 MINUTE = 60.0
@@ -82,7 +82,15 @@ DEADLETTERS = StreamSpec(
     max_bytes=4 * GIB,
     duplicate_window=10 * MINUTE,
 )
-STREAMS: tuple[StreamSpec, ...] = (DOCUMENTS, INFERENCE, RESULTS, DEADLETTERS)
+SHADOWS = StreamSpec(
+    name="SHADOWS",
+    subjects=("shadows.*.*.*",),
+    description="What shadow models made of work that another model did, and how far they agree.",
+    discard="old",
+    max_age=30 * DAY,
+    max_bytes=GIB,
+)
+STREAMS: tuple[StreamSpec, ...] = (DOCUMENTS, INFERENCE, RESULTS, DEADLETTERS, SHADOWS)
 
 IMAGES_MAX_AGE = DOCUMENTS.max_age + DAY
 """seconds; an original outlives every event that names it, also one that is sent again a while after its upload."""
@@ -124,7 +132,15 @@ RECEIPT_FAILURES = ConsumerSpec(
     max_ack_pending=100_000,
     description="a document event that became a dead letter -> failed, and the record in the database",
 )
-CONSUMERS: tuple[ConsumerSpec, ...] = (OCR, LAYOUT, RECEIPT, RECEIPT_FAILURES)
+RECEIPT_CANCELLATIONS = ConsumerSpec(
+    stream="DOCUMENTS",
+    durable="receipt-cancellations",
+    filters=("documents.*.cancelled.*",),
+    ack_wait=15,
+    max_ack_pending=100_000,
+    description="cancelled -> failed, and the record in the database, unless the document ended before",
+)
+CONSUMERS: tuple[ConsumerSpec, ...] = (OCR, LAYOUT, RECEIPT, RECEIPT_FAILURES, RECEIPT_CANCELLATIONS)
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +157,7 @@ FLOWS: tuple[Flow, ...] = (
     Flow(event=Analyzed, published_by=("layout",), consumed_by=(RECEIPT,)),
     Flow(event=Completed, published_by=("receipt",)),
     Flow(event=Failed, published_by=("receipt",)),
+    Flow(event=Cancelled, published_by=("client",), consumed_by=(RECEIPT_CANCELLATIONS,)),
 )
 
 
@@ -160,3 +177,8 @@ MODELS_BUCKET = "MODELS"
 """Key-value bucket: who serves which model now, key `<model>.<worker>`."""
 MODELS_MAX_AGE = 15.0
 """seconds without a word after which a worker counts as gone"""
+
+ROUTES_BUCKET = "ROUTES"
+"""Key-value bucket: which model does a task, key `<task>`; its revision is the route's version."""
+ROUTES_HISTORY = 64
+"""Versions of a route that can be seen and rolled back to."""

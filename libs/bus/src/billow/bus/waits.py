@@ -41,7 +41,8 @@ class Waits:
         Raises:
             TransientError: NATS does not answer.
         """
-        count = await self.excused(message)
+        # Nothing can be known of a message that was never delivered before.
+        count = await self.excused(message) if message.metadata.num_delivered > 1 else 0
         with translated("writing waits"):
             await (await self._open()).put(self._key(message), str(count + 1).encode())
 

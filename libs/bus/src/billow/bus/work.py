@@ -1,87 +1,128 @@
 """The worker's side of an inference: take work in batches, answer, acknowledge."""
 
 import asyncio
+import math
 import time
 from collections import deque
-from datetime import UTC, datetime
+from collections.abc import Callable
 
-import nats.errors
-import nats.js.errors
 import structlog
 from nats.aio.msg import Msg
 
 from billow.bus import headers
+from billow.bus.cancellations import Cancellations
+from billow.bus.clock import ServerClock
+from billow.bus.company import Company
 from billow.bus.connection import Bus
 from billow.bus.consume import too_many_deliveries
-from billow.bus.deadletters import bury
+from billow.bus.fairness import FairQueue
 from billow.bus.provision import ensure_consumer
-from billow.bus.publish import publish
 from billow.bus.pull import PullSession
-from billow.bus.topology import LANES, MAX_DELIVERIES, RESULTS, ConsumerSpec, inference_consumer
+from billow.bus.settlement import Settlement
+from billow.bus.topology import LANES, MAX_DELIVERIES, ConsumerSpec, inference_consumer
+from billow.bus.unwanted import Reason, refusal, why_unwanted
 from billow.runtime.errors import PermanentError, TransientError
-from billow.schemas import codec, subjects
-from billow.schemas.inference import InferenceResult, InferenceWork
+from billow.schemas import codec
+from billow.schemas.inference import MAX_CROPS, InferenceResult, InferenceWork, count_items
 from billow.schemas.labels import Lane
 from billow.schemas.record import Failure
 
 log = structlog.get_logger()
 
-_BULK_TURN = 4
-"""One batch in this many starts with bulk work, if any waits, so that interactive work cannot starve it."""
+_LEARNING = 0.5
+"""Weight of the newest request in the moving average of items a request."""
 
 
 class WorkItem:
     """One request in a worker's hands; kept alive by the queue until it is answered."""
 
-    def __init__(self, message: Msg, work: InferenceWork) -> None:
+    def __init__(self, message: Msg, work: InferenceWork, lane: Lane) -> None:
         self.message = message
         self.work = work
-        self.taken_at = datetime.now(UTC)
+        self.lane: Lane = lane
+        self.tenant = message.subject.rpartition(".")[2]
+        self.items = count_items(work.payload)
+        """Pages, crops or documents."""
+        self.queue_ms = 0.0
+        """From when the queue had stored it until it was taken into a batch, by the server's clock; 0 if unknown."""
+        self.open = True
+        """Whether nobody has begun to answer it or to give it back."""
+        self.owes = False
+        """Whether its turn was taken and its cost is not known yet."""
 
-    @property
-    def queue_ms(self) -> float:
-        """From sending until taken, ms; clocks of two machines may differ."""
-        return max(0.0, (self.taken_at - self.work.sent_at).total_seconds() * 1000)
+
+def _ignore(item: WorkItem, reason: Reason) -> None:
+    pass
 
 
 class WorkQueue:
-    """Work for one model, interactive before bulk."""
+    """Work for one model: interactive before bulk, tenants in turns by the model time that they use."""
 
-    def __init__(self, bus: Bus, *, task: str, model: str, max_batch: int, max_wait_ms: float) -> None:
-        """A batch is full at `max_batch` requests and closes `max_wait_ms` after its first one."""
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        task: str,
+        model: str,
+        max_batch: int,
+        max_wait_ms: float,
+        clock: ServerClock | None = None,
+    ) -> None:
+        """A batch is full at `max_batch` items and closes `max_wait_ms` after its first one, at once on an idle system.
+
+        A request is never cut, so the last one taken may make a batch larger.
+        """
         self._bus = bus
-        self._task = task
         self._model = model
         self._max_batch = max_batch
         self._max_wait = max_wait_ms / 1000
-        self._held: dict[int, Msg] = {}
+        self._dropped: Callable[[WorkItem, Reason], None] = _ignore
+        spec = inference_consumer(task, model, "interactive")
+        self._clock = clock or ServerClock(bus, spec)
+        self._cancellations = Cancellations(bus, now=self._clock.now)
+        self._company = Company(self._max_wait)
+        self._settlement = Settlement(bus, task=task, ack_wait=spec.ack_wait)
+        self._waiting: FairQueue[WorkItem] = FairQueue()
+        self._waiting_items = 0
+        self._open = 0
+        # Until it is known better, requests may be as large as they can be: rather ask twice than take too much.
+        self._items_a_request = float(MAX_CROPS if task == "text-recognition" else 1)
         self._suspects: deque[WorkItem] = deque()
-        self._turn = 0
-        self._heartbeat: asyncio.Task[None] | None = None
-        self._ack_wait = inference_consumer(task, model, "interactive").ack_wait
+        self._drops: set[asyncio.Task[None]] = set()
         self._sessions: dict[Lane, PullSession] = {
             lane: self._session(inference_consumer(task, model, lane)) for lane in LANES
         }
         self._stopped = asyncio.Event()
 
     def _session(self, spec: ConsumerSpec) -> PullSession:
-        # Room for one batch beyond the one being worked on: the next is here when this one is done.
-        return PullSession(
-            self._bus, spec, room=lambda: self._max_batch, ensure=lambda: ensure_consumer(self._bus, spec)
-        )
+        return PullSession(self._bus, spec, room=self._room, ensure=lambda: ensure_consumer(self._bus, spec))
+
+    def _room(self) -> int:
+        """For one batch beyond the one being worked on: the next is here when this one is done, the rest is others'."""
+        return max(0, math.ceil((self._max_batch - self._waiting_items) / self._items_a_request))
+
+    def on_drop(self, listener: Callable[[WorkItem, Reason], None]) -> None:
+        """Tell `listener` of work that is answered without being handed out."""
+        self._dropped = listener
 
     async def start(self) -> None:
         """Create the consumers and begin to pull. Raises TransientError when the server does not answer."""
         for session in self._sessions.values():
             await session.start()
-        self._heartbeat = asyncio.create_task(self._keep_alive())
+        await self._clock.start()
+        await self._cancellations.start()
+        self._settlement.start()
+
+    def __len__(self) -> int:
+        """Requests that are here and that nobody began with."""
+        return sum(map(len, self._sessions.values())) + len(self._waiting) + len(self._suspects)
 
     async def take(self) -> list[WorkItem]:
-        """The next batch; waits for it. Empty only after `stop`.
+        """The next batch; waits for it. Empty only after `stop`. Charge each request of it, then answer or give back.
 
-        Work that was answered before (its worker died before the acknowledgement) is acknowledged and skipped. A crash
-        takes the whole batch along, so work that saw too many has a last trial in a batch of its own. After that it is
-        answered with an error and becomes a dead letter.
+        Work that was answered before (its worker died before the acknowledgement) is acknowledged and skipped; work
+        that nobody wants any more is answered with an error. A crash takes the whole batch along, so work that saw too
+        many has a last trial in a batch of its own. After that it is answered with an error and becomes a dead letter.
 
         Raises:
             BillowError: the connection is gone for good.
@@ -89,35 +130,62 @@ class WorkQueue:
         batch: list[WorkItem] = []
         closes_at = 0.0
         while not self._stopped.is_set():
-            if not batch and self._suspects:
+            await self._receive()
+            while not batch and self._suspects:
                 suspect = self._suspects.popleft()
-                if await self._begin_trial(suspect):
+                if self._is_wanted(suspect) and await self._begin_trial(suspect):
                     return [suspect]
-            for message in self._pop(self._max_batch - len(batch)):
-                item = await self._accept(message)
-                if item is not None:
-                    closes_at = closes_at or time.monotonic() + self._max_wait
-                    batch.append(item)
-            if batch and (len(batch) >= self._max_batch or time.monotonic() >= closes_at):
-                return batch
-            if self._suspects and not batch:
-                continue
+            self._fill(batch)
+            if batch:
+                closes_at = closes_at or time.monotonic() + self._max_wait
+                if self._is_complete(batch, closes_at):
+                    return batch
             await self._more(closes_at - time.monotonic() if batch else None)
-        for item in (*batch, *self._suspects):
-            await self._give_back(item.message)
-        self._suspects.clear()
+        for item in batch:
+            await self.give_back(item)
+        await self._give_back_rest()
         return []
 
-    def _pop(self, count: int) -> list[Msg]:
-        self._turn += 1
-        order = list(LANES) if self._turn % _BULK_TURN else list(reversed(LANES))
-        taken: list[Msg] = []
-        for lane in order:
-            session = self._sessions[lane]
-            while len(taken) < count and (message := session.pop()) is not None:
-                taken.append(message)
+    async def _receive(self) -> None:
+        for lane, session in self._sessions.items():
+            while (message := session.pop()) is not None:
+                await self._accept(message, lane)
+
+    def _fill(self, batch: list[WorkItem]) -> None:
+        room = self._max_batch - sum(item.items for item in batch)
+        while room > 0 and (item := self._waiting.pop()) is not None:
+            self._waiting_items -= item.items
+            item.owes = True
+            if self._is_wanted(item):
+                if self._clock.aligned:
+                    waited = self._clock.now() - item.message.metadata.timestamp
+                    item.queue_ms = max(0.0, waited.total_seconds() * 1000)
+                batch.append(item)
+                room -= item.items
+        for session in self._sessions.values():
             session.nudge()
-        return taken
+
+    def _is_complete(self, batch: list[WorkItem], closes_at: float) -> bool:
+        if sum(item.items for item in batch) >= self._max_batch:
+            return True
+        if time.monotonic() >= closes_at:
+            self._company.did_not_come()
+            return True
+        return not self._company.is_coming(self._open)
+
+    def _is_wanted(self, item: WorkItem) -> bool:
+        """Else it is being answered already."""
+        reason = why_unwanted(item.work, self._cancellations, self._clock)
+        if reason is None:
+            return True
+        log.info("dropped", reason=reason, document=item.work.document_id, tenant=item.tenant)
+        self._dropped(item, reason)
+        self.charge(item, 0)
+        result = InferenceResult(request_id=item.work.request_id, model=self._model, error=refusal(reason))
+        task = asyncio.create_task(self.answer(item, result))
+        self._drops.add(task)
+        task.add_done_callback(self._drops.discard)
+        return False
 
     async def _more(self, timeout: float | None) -> None:
         # A stopped session wakes its waiters too, so `stop` needs no waiter of its own.
@@ -126,125 +194,82 @@ class WorkQueue:
         for waiter in waiters:
             waiter.cancel()
 
-    async def _accept(self, message: Msg) -> WorkItem | None:
-        self._held[id(message)] = message
+    async def _accept(self, message: Msg, lane: Lane) -> None:
+        self._settlement.hold(message)
         deliveries = message.metadata.num_delivered
         try:
             work = codec.decode(message.data, InferenceWork, (message.headers or {}).get(headers.CONTENT_TYPE))
         except codec.CodecError as e:
             failure = Failure(code="undecodable_work", message=str(e), stage="worker")
-            await self._bury(message, failure, None)
-            return None
-        if deliveries > 1 and await self._is_stored(self._result_subject(work)):
-            await self._release(message)
-            return None
-        item = WorkItem(message, work)
+            await self._settlement.bury(message, failure, None)
+            return
+        if deliveries > 1 and await self._settlement.was_answered(work):
+            await self._settlement.release(message)
+            return
+        if deliveries >= MAX_DELIVERIES and await self._settlement.was_tried_alone(work):
+            await self._settlement.bury(message, too_many_deliveries(deliveries - 1, "worker"), work)
+            return
+        item = WorkItem(message, work, lane)
+        self._open += 1
+        self._items_a_request += _LEARNING * (item.items - self._items_a_request)
+        pending = message.metadata.num_pending
+        self._company.came(lane, in_hand=self._open, pending=pending, now=time.monotonic())
         if deliveries >= MAX_DELIVERIES:
-            if await self._is_stored(_trial_subject(work)):
-                await self._bury(message, too_many_deliveries(deliveries - 1, "worker"), work)
-            else:
-                self._suspects.append(item)
-            return None
-        return item
+            self._suspects.append(item)
+        else:
+            self._waiting.push(item, tenant=item.tenant, lane=lane)
+            self._waiting_items += item.items
 
     async def _begin_trial(self, item: WorkItem) -> bool:
-        """Note that this is the last attempt, where the next worker will look; False if it cannot be noted."""
+        """False if it cannot be noted."""
         try:
-            await self._publish(_trial_subject(item.work), b"")
+            await self._settlement.note_trial(item.work)
         except (TransientError, PermanentError) as e:
             log.warning("trial not noted, the work is given back", reason=str(e))
-            await self._give_back(item.message)
+            await self.give_back(item)
             return False
         return True
 
-    async def answer(self, item: WorkItem, result: InferenceResult) -> None:
-        """Publish the result, await that it is stored, then acknowledge the work.
+    def charge(self, item: WorkItem, ms: float) -> None:
+        """The item's tenant used so much model time; who used less is next. Counts once for each item."""
+        if item.owes:
+            item.owes = False
+            self._waiting.charge(item.tenant, ms, lane=item.lane)
 
-        On failure the work goes back to the queue and is done again; the caller takes whichever answer is last. A
-        result that cannot be published, as it is too large, is answered with the reason.
-        """
-        try:
-            try:
-                await self._publish_result(item.work, result)
-            except PermanentError as e:
-                failure = Failure(code=e.code, message=str(e), retryable=e.retryable, stage="worker")
-                refusal = InferenceResult(request_id=result.request_id, model=result.model, error=failure)
-                await self._publish_result(item.work, refusal)
-            await self._release(item.message)
-        except (TransientError, PermanentError) as e:
-            log.warning("answer not stored, the work is given back", reason=str(e))
-            await self._give_back(item.message)
+    async def answer(self, item: WorkItem, result: InferenceResult) -> None:
+        """Publish the result, await that it is stored, then acknowledge the work; see `Settlement.answer`."""
+        self._let_go(item)
+        await self._settlement.answer(item.message, item.work, result)
 
     async def give_back(self, item: WorkItem) -> None:
         """Let another worker, or a later try, have it; each such delivery counts towards the dead letter."""
-        await self._give_back(item.message)
+        self._let_go(item)
+        await self._settlement.give_back(item.message)
+
+    def _let_go(self, item: WorkItem) -> None:
+        self.charge(item, 0)
+        if item.open:
+            item.open = False
+            self._open -= 1
 
     async def stop(self) -> None:
         """Stop pulling, give back what nobody has begun. Call it before the last answers are out."""
         self._stopped.set()
         for session in self._sessions.values():
             for message in await session.stop():
-                await self._give_back(message)
+                await self._settlement.give_back(message)
+        await self._give_back_rest()
+        await self._cancellations.stop()
+
+    async def _give_back_rest(self) -> None:
+        rest = [*self._waiting.drain(), *self._suspects]
+        self._suspects.clear()
+        self._waiting_items = 0
+        for item in rest:
+            await self.give_back(item)
+        await asyncio.gather(*self._drops)
 
     def close(self) -> None:
         """End the heartbeats, after the last answer."""
-        if self._heartbeat is not None:
-            self._heartbeat.cancel()
-
-    async def _publish_result(self, work: InferenceWork, result: InferenceResult) -> None:
-        await self._publish(self._result_subject(work), codec.encode(result, codec.MSGPACK))
-
-    async def _publish(self, subject: str, data: bytes) -> None:
-        extra = {headers.CONTENT_TYPE: codec.MSGPACK}
-        await publish(self._bus, subject, data, message_id=None, stream=RESULTS.name, extra=extra)
-
-    def _result_subject(self, work: InferenceWork) -> str:
-        return subjects.result(work.tenant, self._task, work.request_id)
-
-    async def _is_stored(self, subject: str) -> bool:
-        try:
-            await self._bus.js.get_last_msg(RESULTS.name, subject, direct=True)
-        except (nats.errors.Error, nats.js.errors.Error, TimeoutError):
-            return False
-        return True
-
-    async def _bury(self, message: Msg, failure: Failure, work: InferenceWork | None) -> None:
-        tenant = message.subject.rpartition(".")[2]
-        try:
-            await bury(self._bus, message, failure, event=self._task, tenant=tenant, error=None)
-            if work is not None:
-                result = InferenceResult(request_id=work.request_id, model=work.model, error=failure)
-                await self._publish_result(work, result)
-            await message.term()
-            self._held.pop(id(message), None)
-        except (TransientError, PermanentError, nats.errors.Error) as e:
-            log.warning("dead letter not stored yet, the work stays", reason=str(e))
-            await self._give_back(message)
-
-    async def _release(self, message: Msg) -> None:
-        self._held.pop(id(message), None)
-        try:
-            await message.ack()
-        except nats.errors.Error as e:
-            log.debug("ack not sent, the work comes back once", reason=repr(e))
-
-    async def _give_back(self, message: Msg) -> None:
-        self._held.pop(id(message), None)
-        try:
-            await message.nak(delay=1)
-        except nats.errors.Error as e:
-            log.debug("nak not sent, the work comes back after ack_wait", reason=repr(e))
-
-    async def _keep_alive(self) -> None:
-        while True:
-            await asyncio.sleep(self._ack_wait / 3)
-            for message in list(self._held.values()):
-                try:
-                    await message.in_progress()
-                except nats.errors.Error as e:
-                    log.debug("in_progress not sent", reason=repr(e))
-
-
-def _trial_subject(work: InferenceWork) -> str:
-    """Beside the results, as a workstation may publish nothing else; no task has this name."""
-    return subjects.result(work.tenant, "trial", work.request_id)
+        self._clock.stop()
+        self._settlement.close()

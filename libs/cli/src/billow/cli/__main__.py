@@ -79,6 +79,13 @@ def extract(
     with_text: Annotated[
         bool, typer.Option("--with-text", help="Add the lines of text that were read, as `text_lines`.")
     ] = False,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Model of the temporary stack, in place of the default one of its task. Once for each.",
+            show_default="the three default ones",
+        ),
+    ] = None,
 ) -> None:
     """Read receipts and invoices: one record a document, in the order given.
 
@@ -97,6 +104,7 @@ def extract(
             language=language,
             tenant=_tenant(tenant, settings),
             with_text=with_text,
+            models=tuple(model or ()),
         )
         return await extract_command.run(paths, options, settings, out, err)
 
@@ -166,6 +174,35 @@ def get(
         settings = CliSettings.from_environment()
         return await document_commands.get(
             document_id,
+            wait=wait,
+            table=as_table(format_),
+            tenant=_tenant(tenant, settings),
+            settings=settings,
+            out=out,
+            err=err,
+        )
+
+    run(work())
+
+
+@app.command()
+def cancel(
+    document_id: Annotated[str, typer.Argument(help="What `billow submit` printed.")],
+    reason: Annotated[str, typer.Option(help="Why, for whoever reads the record.", show_default=False)] = "",
+    wait: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the record of it.")] = 10,
+    format_: FormatOption = Format.auto,
+    tenant: Tenant = None,
+) -> None:
+    """Take a document back: what is not done yet is not done any more.
+
+    Prints the record that ended the document, and exits with 1 if it had ended before.
+    """
+
+    async def work() -> bool:
+        settings = CliSettings.from_environment()
+        return await document_commands.cancel(
+            document_id,
+            reason=reason,
             wait=wait,
             table=as_table(format_),
             tenant=_tenant(tenant, settings),

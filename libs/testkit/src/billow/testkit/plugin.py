@@ -16,6 +16,7 @@ from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
 from billow.bus.embedded import EmbeddedServer
+from billow.testkit.cluster import Hub
 
 
 class NatsServer(Protocol):
@@ -67,6 +68,17 @@ async def embedded_server(tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
     with tempfile.TemporaryDirectory(prefix="billow-nats-") as store:
         async with await EmbeddedServer.start(store, log_file=tmp_path / "nats-server.log") as server:
             yield server
+
+
+@pytest_asyncio.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
+    """Three servers as one hub, and a leaf; up in 2 to 3 s. Tests may kill, restart and cut them.
+
+    The logs stay in `tmp_path`.
+    """
+    with tempfile.TemporaryDirectory(prefix="billow-hub-") as folder:
+        async with await Hub.start(Path(folder), logs=tmp_path) as started:
+            yield started
 
 
 @pytest_asyncio.fixture

@@ -6,6 +6,7 @@ for every step along the line, and repeats count once.
 
 import math
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import cv2
 import msgspec
@@ -48,7 +49,11 @@ def padded_width(width: int, parameters: RecognitionParameters) -> int:
     return max(math.ceil(width / step) * step, parameters.min_width)
 
 
-def plan_batches(widths: Sequence[int], parameters: RecognitionParameters) -> list[tuple[int, list[int]]]:
+Batch: TypeAlias = tuple[int, list[int]]
+"""Padded width in px, and the indices of the lines that are run together."""
+
+
+def plan_batches(widths: Sequence[int], parameters: RecognitionParameters) -> list[Batch]:
     """Sort lines into batches of one padded width each, within the limits of count and columns.
 
     Args:
@@ -58,7 +63,7 @@ def plan_batches(widths: Sequence[int], parameters: RecognitionParameters) -> li
     Returns:
         (padded width, indices into `widths`), narrow before wide; every index exactly once.
     """
-    batches: list[tuple[int, list[int]]] = []
+    batches: list[Batch] = []
     for index in sorted(range(len(widths)), key=lambda i: widths[i]):
         bucket = padded_width(widths[index], parameters)
         limit = min(parameters.max_batch, max(parameters.max_columns // bucket, 1))

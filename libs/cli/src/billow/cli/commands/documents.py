@@ -1,4 +1,4 @@
-"""`billow submit` and `billow get`: hand in now, ask later."""
+"""`billow submit`, `billow get` and `billow cancel`: hand in now, ask later or take back."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from billow.client import Billow
 from billow.runtime.errors import PermanentError, TransientError
 from billow.schemas import codec
 from billow.schemas.labels import Kind, Lane
+from billow.schemas.record import Record
 
 
 async def submit(
@@ -73,8 +74,44 @@ async def get(
         message = f"No record of {document_id} in tenant {tenant!r} yet. Wait for it with --wait SECONDS."
         err.print(Text(message, style="red"))
         return False
+    _show(record, table, out)
+    return record.status == "completed"
+
+
+async def cancel(
+    document_id: str,
+    *,
+    reason: str,
+    wait: float,
+    table: bool,
+    tenant: str,
+    settings: CliSettings,
+    out: Console,
+    err: Console,
+) -> bool:
+    """Take a document back and print the record that ended it; True if it is cancelled now.
+
+    Raises:
+        StackUnreachableError: the stack does not answer.
+    """
+    async with Billow(settings.nats_url or None, tenant=tenant) as billow:
+        try:
+            record = await billow.cancel(document_id, reason=reason, timeout=wait)
+        except TimeoutError as e:
+            err.print(Text(str(e), style="red"))
+            return False
+    if record is None:
+        message = f"Nothing to cancel: no document {document_id} was handed in by tenant {tenant!r}."
+        err.print(Text(message, style="red"))
+        return False
+    if record.status != "cancelled":
+        err.print(Text(f"Too late: document {document_id} had {record.status} before.", style="yellow"))
+    _show(record, table, out)
+    return record.status == "cancelled"
+
+
+def _show(record: Record, table: bool, out: Console) -> None:
     if table:
         out.print(render.panel(record))
     else:
         out.file.write(codec.encode(record).decode() + "\n")
-    return record.status == "completed"

@@ -15,9 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from billow.cli import render, weights
 from billow.cli.paths import documents
 from billow.cli.settings import CliSettings
-from billow.cli.stack.stack import DEFAULT_MODELS, Stack
+from billow.cli.stack.stack import Stack, with_defaults
 from billow.client import Billow
-from billow.runtime.errors import PermanentError, TransientError
+from billow.runtime.errors import PermanentError, TransientError, UsageError
 from billow.schemas import codec
 from billow.schemas.geometry import TextLine
 from billow.schemas.labels import Kind
@@ -34,6 +34,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     language: str | None = None
     tenant: str = "default"
     with_text: bool = False
+    models: tuple[str, ...] = ()
+    """Of a temporary stack, instead of the default ones of their tasks."""
 
 
 class Outcome(NamedTuple):
@@ -49,10 +51,11 @@ async def run(paths: Sequence[Path], options: Options, settings: CliSettings, ou
 
     Raises:
         StackUnreachableError: the stack at BILLOW_NATS_URL does not answer, or none can be started.
+        UsageError: models were chosen for a stack that runs already, or nobody knows one of them.
     """
     files = list(documents(paths))
     completed = True
-    async with _stack_url(settings, options.tenant, err) as url, Billow(url, tenant=options.tenant) as billow:
+    async with _stack_url(settings, options, err) as url, Billow(url, tenant=options.tenant) as billow:
         columns = (TextColumn("extracting"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
             bar = progress.add_task("extracting", total=len(files))
@@ -64,13 +67,19 @@ async def run(paths: Sequence[Path], options: Options, settings: CliSettings, ou
 
 
 @contextlib.asynccontextmanager
-async def _stack_url(settings: CliSettings, tenant: str, err: Console) -> AsyncGenerator[str]:
+async def _stack_url(settings: CliSettings, options: Options, err: Console) -> AsyncGenerator[str]:
     if settings.nats_url:
+        if options.models:
+            raise UsageError(
+                f"--model is for a stack that starts now; the one at {settings.nats_url} has its models. Unset "
+                "BILLOW_NATS_URL, or plug the model in there with `billow worker MODEL`"
+            )
         yield settings.nats_url
         return
-    weights.ensure(DEFAULT_MODELS, err)
+    models = with_defaults(options.models)
+    weights.ensure(models, err)
     with tempfile.TemporaryDirectory(prefix="billow-") as folder:
-        stack = Stack(Path(folder), tenant=tenant, log_level="warning")
+        stack = Stack(Path(folder), models=models, tenant=options.tenant, log_level="warning")
         with err.status("starting a temporary stack") if err.is_terminal else contextlib.nullcontext():
             await stack.start()
         try:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
@@ -12,13 +11,16 @@ from rich.table import Table
 from billow.client import Billow
 from billow.runtime.errors import TransientError
 
-_COLUMNS = ("model", "served by", "device", "waiting", "req/s", "p50 ms", "p95 ms", "fill", "MB")
+_TEXTS = ("model", "served by", "device")
+_NUMBERS = ("queue", "items\n/s", "p50\nms", "p95\nms", "fill", "saved\ns", "MB")
 
 
 async def show(billow: Billow, out: Console) -> None:
     """Print the workers that are there now.
 
-    `waiting`: requests in the model's queue. `req/s`, `p50` and `p95` (of a batch) and `fill` are of the last minute.
+    `queue`: requests that wait for the model or are being worked on. `items/s` (pages, crops or documents), `p50` and
+    `p95` (of a batch) and `fill` are of the last minute. `saved`: model time since the start that was not spent on what
+    nobody wanted any more. The model's token ends with its version.
     """
     out.print(await _table(billow))
 
@@ -37,20 +39,23 @@ async def watch(billow: Billow, out: Console, *, interval: float) -> None:
 async def _table(billow: Billow) -> Table:
     workers = await billow.workers()
     waiting = {worker.model: await billow.queue_depth(worker.task, worker.model) for worker in workers}
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for column in _COLUMNS:
-        right = column in _COLUMNS[3:]
-        table.add_column(column, justify="right" if right else "left", no_wrap=column in {"model", "device"})
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for column in _TEXTS:
+        # Only this one may be broken into lines where the terminal is narrow.
+        table.add_column(column, no_wrap=column != "served by", overflow="fold")
+    for column in _NUMBERS:
+        table.add_column(column, justify="right", no_wrap=True)
     for worker in workers:
         table.add_row(
             worker.model,
             escape(f"{worker.host}:{worker.pid}"),
             escape(worker.device),
             str(waiting[worker.model]),
-            f"{worker.requests_per_s:.1f}",
+            f"{worker.items_per_s:.1f}",
             f"{worker.p50_ms:.0f}",
             f"{worker.p95_ms:.0f}",
             f"{worker.batch_fill:.0%}",
+            f"{worker.saved_s:.0f}",
             f"{worker.memory_mb:.0f}",
         )
     if not workers:

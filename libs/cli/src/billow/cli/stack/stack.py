@@ -14,10 +14,19 @@ from billow.bus.embedded import EmbeddedServer
 from billow.bus.images import ImageStore
 from billow.bus.provision import provision
 from billow.cli.stack.process import SupervisedProcess
+from billow.engines.catalog import Catalog
+from billow.engines.settings import model_folders
 from billow.runtime.errors import StackUnreachableError
 
 SERVICES = ("ocr", "layout", "receipt")
 DEFAULT_MODELS = ("ppocr-v6-det-small", "ppocr-v6-rec-small", "rules")
+
+_ASKED_BY = {
+    "text-detection": "BILLOW_DETECTION_MODEL",
+    "text-recognition": "BILLOW_RECOGNITION_MODEL",
+    "token-classification": "BILLOW_LAYOUT_MODEL",
+}
+"""Task -> setting of the service that asks for it."""
 
 _LOOK_SECONDS = 0.5
 
@@ -38,7 +47,10 @@ class Stack:
         tenant: str = "default",
         log_level: str = "info",
     ) -> None:
-        """`folder` keeps streams, database and logs; `port` None takes a free one."""
+        """`folder` keeps streams, database and logs; `port` None takes a free one.
+
+        The services ask for what is served here: of each task for the first of `models` that does it.
+        """
         self.folder = folder.absolute()
         self._port = port
         self._models = tuple(models)
@@ -134,6 +146,7 @@ class Stack:
             "BILLOW_LOG_LEVEL": self._log_level,
             "BILLOW_DATABASE_URL": self.database_url,
             "BILLOW_STOP_WITH_PARENT": "1",
+            **asked_models(self._models),
         }
         commands = {name: [sys.executable, "-m", f"billow.services.{name}"] for name in SERVICES}
         commands |= {
@@ -142,3 +155,25 @@ class Stack:
         return [
             SupervisedProcess(name, command, environ=environ, folder=self.logs) for name, command in commands.items()
         ]
+
+
+def asked_models(models: Sequence[str]) -> dict[str, str]:
+    """The settings that make the services ask for these models: of each task for the first that does it.
+
+    Raises:
+        UsageError: a name that nobody knows.
+    """
+    catalog = Catalog(model_folders())
+    first_wins = reversed([catalog.get(name) for name in models])
+    return {_ASKED_BY[manifest.task]: manifest.token for manifest in first_wins}
+
+
+def with_defaults(models: Sequence[str]) -> tuple[str, ...]:
+    """These models, and the default one for each task that none of them does.
+
+    Raises:
+        UsageError: a name that nobody knows.
+    """
+    catalog = Catalog(model_folders())
+    done = {catalog.get(name).task for name in models}
+    return (*models, *(name for name in DEFAULT_MODELS if catalog.get(name).task not in done))

@@ -15,10 +15,15 @@ from numpy.typing import NDArray
 from billow.engines.errors import EngineError
 from billow.engines.protocol import Tensors
 from billow.engines.runtimes.cores import available_cores
+from billow.engines.runtimes.exhaustion import OUT_OF_MEMORY, ran_out
 
 _FATAL_AND_ERROR_ONLY = 3
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
+_TENSORRT = "TensorrtExecutionProvider"
+_FIRST = {"cpu": _CPU, "cuda": _CUDA, "tensorrt": _TENSORRT}
+
+_FELL_BACK = "onnxruntime could not use the GPU and fell back to the processor"
 
 _Provider = str | tuple[str, dict[str, str]]
 
@@ -31,7 +36,7 @@ class OnnxruntimeEngine:
         weights: Path,
         *,
         threads: int | None = None,
-        device: Literal["cpu", "cuda"] = "cpu",
+        device: Literal["cpu", "cuda", "tensorrt"] = "cpu",
         gpu_memory: int | None = None,
         arena: bool = True,
     ) -> None:
@@ -40,7 +45,8 @@ class OnnxruntimeEngine:
         Args:
             weights: Already verified.
             threads: For one `run()`; as many as this process has cores if not given.
-            device: `cuda` is the first GPU that this process sees.
+            device: `cuda` is the first GPU that this process sees; `tensorrt` is the same one by TensorRT, which builds
+                an engine for the model at the first start (minutes) and keeps it beside the weights.
             gpu_memory: MB of the GPU's memory that the session may take; no limit if not given.
             arena: Let onnxruntime keep freed memory for the next run. Off, glibc's own caches end up holding more: on
                 lines and pages of changing size the peak was 1.2 to 1.5 times as high, and nothing ran faster.
@@ -49,7 +55,7 @@ class OnnxruntimeEngine:
             EngineError: `model_invalid`, the file is no model that onnxruntime can run; `device_unavailable`, the
                 session did not get the GPU.
         """
-        providers = _cuda_providers(gpu_memory) if device == "cuda" else [_CPU]
+        providers = [_CPU] if device == "cpu" else _gpu_providers(device, gpu_memory, weights.parent)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or available_cores()
         options.inter_op_num_threads = 1
@@ -62,13 +68,15 @@ class OnnxruntimeEngine:
         options.enable_mem_pattern = False
         options.enable_cpu_mem_arena = arena
         try:
-            session = ort.InferenceSession(str(weights), options, providers=providers)
+            # It prints that it falls back, and our logs are on stdout.
+            with contextlib.redirect_stdout(io.StringIO()):
+                session = ort.InferenceSession(str(weights), options, providers=providers)
         except Exception as e:  # its errors share no base class but this
             raise EngineError(f"onnxruntime cannot load {weights}: {e}", code="model_invalid") from e
-        # Whatever CUDA lacks, a library or a free GPU, onnxruntime only logs it and goes on with the processor.
-        if device == "cuda" and session.get_providers()[0] != _CUDA:
-            raise _no_gpu("onnxruntime could not use the GPU and fell back to the processor")
-        self._device = "cuda:0" if device == "cuda" else "cpu"
+        # Whatever they lack, a library or a free GPU, onnxruntime only logs it and goes on with the next provider.
+        if (got := session.get_providers()[0]) != _FIRST[device]:
+            raise _no_tensorrt(got) if device == "tensorrt" else _no_gpu(_FELL_BACK)
+        self._device = "cpu" if device == "cpu" else f"{device}:0"
         self._session: ort.InferenceSession | None = session
         self._metadata: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
         self._input_names: tuple[str, ...] = tuple(node.name for node in session.get_inputs())
@@ -76,7 +84,7 @@ class OnnxruntimeEngine:
 
     @property
     def device(self) -> str:
-        """`cpu` or `cuda:0`."""
+        """`cpu`, `cuda:0` or `tensorrt:0`."""
         return self._device
 
     @property
@@ -98,15 +106,16 @@ class OnnxruntimeEngine:
         """Compute every output.
 
         Raises:
-            EngineError: `inference_failed`: a name, shape or type that the model does not take, or no memory left;
-                also after `close`.
+            EngineError: `out_of_memory`; `inference_failed`: a name, shape or type that the model does not take; also
+                after `close`.
         """
         if self._session is None:
             raise EngineError("the engine is closed; load the model again", code="inference_failed")
         try:
             outputs = cast(list[NDArray[Any]], self._session.run(None, dict(inputs)))
         except Exception as e:  # its errors share no base class but this
-            raise EngineError(f"onnxruntime cannot run the model: {e}", code="inference_failed") from e
+            code = OUT_OF_MEMORY if ran_out(e) else "inference_failed"
+            raise EngineError(f"onnxruntime cannot run the model: {e}", code=code) from e
         return dict(zip(self._output_names, outputs, strict=True))
 
     def close(self) -> None:
@@ -114,14 +123,17 @@ class OnnxruntimeEngine:
         self._session = None
 
 
-def _cuda_providers(gpu_memory: int | None) -> list[_Provider]:
-    """CUDA first. The processor stays in the list: single operators without a CUDA kernel run there."""
-    if _CUDA not in ort.get_available_providers():
+def _gpu_providers(device: Literal["cuda", "tensorrt"], gpu_memory: int | None, cache: Path) -> list[_Provider]:
+    """What was asked for first. The others stay in the list: single operators without a kernel run there."""
+    if _FIRST[device] not in ort.get_available_providers():
         raise _no_gpu("this onnxruntime is built for the processor only")
     # CUDA and cuDNN may lie in wheels, where the loader does not look; what it prints would spoil our logs.
     with contextlib.redirect_stdout(io.StringIO()):
         ort.preload_dlls()
-    return [(_CUDA, cuda_options(gpu_memory)), _CPU]
+    providers: list[_Provider] = [(_CUDA, cuda_options(gpu_memory)), _CPU]
+    if device == "tensorrt":
+        providers.insert(0, (_TENSORRT, tensorrt_options(gpu_memory, cache)))
+    return providers
 
 
 def cuda_options(gpu_memory: int | None) -> dict[str, str]:
@@ -136,6 +148,29 @@ def cuda_options(gpu_memory: int | None) -> dict[str, str]:
     if gpu_memory:
         options["gpu_mem_limit"] = str(gpu_memory * 1_000_000)
     return options
+
+
+def tensorrt_options(gpu_memory: int | None, cache: Path) -> dict[str, str]:
+    """What the TensorRT provider is told; `gpu_memory` in MB, its scratch space; `cache` is where engines are kept."""
+    options = {
+        "device_id": "0",
+        # An engine is built for one GPU and one range of shapes, and that takes minutes.
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(cache / "tensorrt"),
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": str(cache / "tensorrt"),
+    }
+    if gpu_memory:
+        options["trt_max_workspace_size"] = str(gpu_memory * 1_000_000)
+    return options
+
+
+def _no_tensorrt(got: str) -> EngineError:
+    return EngineError(
+        f"onnxruntime could not use TensorRT and fell back to {got}. Check that `nvidia-smi` lists a GPU here and that "
+        "TensorRT 10, CUDA 13 and cuDNN 9 are installed; or start with BILLOW_DEVICE=cuda",
+        code="device_unavailable",
+    )
 
 
 def _no_gpu(what: str) -> EngineError:

@@ -6,6 +6,7 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,12 @@ from numpy.typing import NDArray
 from billow.engines.errors import EngineError
 from billow.engines.protocol import Tensors
 from billow.engines.runtimes.cores import available_cores
+from billow.engines.runtimes.exhaustion import OUT_OF_MEMORY, ran_out
 
 # `import openvino` imports its model converter, which forks and reports the import to an analytics service, with an id
 # that it keeps in the home folder. It does without the converter when that cannot be imported, and so do we.
 sys.modules.setdefault("openvino.tools.ovc", None)  # pyright: ignore[reportArgumentType, reportCallIssue]
-from openvino import CompiledModel, Core, InferRequest, Model, PartialShape  # noqa: E402
+from openvino import Core, InferRequest, Model, PartialShape  # noqa: E402
 
 
 class OpenvinoEngine:
@@ -37,19 +39,41 @@ class OpenvinoEngine:
         Raises:
             EngineError: `model_invalid`, the file is no model that OpenVINO can run.
         """
+        self._weights = weights
+        self._threads = threads or available_cores()
+        self._free: SimpleQueue[InferRequest] | None = None
+        model = self._compile(1)
+        self._metadata = _metadata(model)
+
+    def _compile(self, streams: int) -> Model:
+        """(Re)build the requests, as many as `streams`; returns what was read."""
         core = Core()
         try:
-            model = core.read_model(weights)
-            compiled = core.compile_model(model, "CPU", _options(threads or available_cores()))
+            model = core.read_model(self._weights)
+            compiled = core.compile_model(model, "CPU", _options(self._threads, streams))
         except Exception as e:  # its errors share no base class but this
-            raise EngineError(f"openvino cannot load {weights}: {_brief(e)}", code="model_invalid") from e
-        self._compiled: CompiledModel | None = compiled
-        self._request: InferRequest | None = compiled.create_infer_request()
-        self._metadata = _metadata(model)
+            raise EngineError(f"openvino cannot load {self._weights}: {_brief(e)}", code="model_invalid") from e
         self._inputs = {
             port.any_name: (np.dtype(port.element_type.to_dtype()), port.partial_shape) for port in compiled.inputs
         }
         self._output_names: tuple[str, ...] = tuple(port.any_name for port in compiled.outputs)
+        # A request keeps its model alive.
+        self._free = SimpleQueue()
+        for _ in range(streams):
+            self._free.put(compiled.create_infer_request())
+        return model
+
+    def spread(self) -> int:
+        """From now on give each run one thread, and let as many run at once; for models of many small inputs.
+
+        Call it before the first `run()`.
+
+        Returns:
+            How many threads may call `run()` at the same time.
+        """
+        if self._threads > 1:
+            self._compile(self._threads)
+        return self._threads
 
     @property
     def device(self) -> str:
@@ -72,26 +96,30 @@ class OpenvinoEngine:
         return self._output_names
 
     def run(self, inputs: Tensors) -> Tensors:
-        """Compute every output; the arrays belong to the caller.
+        """Compute every output; the arrays belong to the caller. Waits while more threads than `spread` said run.
 
         Raises:
-            EngineError: `inference_failed`: a name, shape or type that the model does not take, or no memory left;
-                also after `close`.
+            EngineError: `out_of_memory`; `inference_failed`: a name, shape or type that the model does not take; also
+                after `close`.
         """
-        if self._request is None:
+        free = self._free
+        if free is None:
             raise EngineError("the engine is closed; load the model again", code="inference_failed")
         self._check(inputs)
+        request = free.get()
         try:
-            outputs = self._request.infer(dict(inputs), share_inputs=True)
+            outputs = request.infer(dict(inputs), share_inputs=True)
             arrays: list[NDArray[Any]] = [outputs[index] for index in range(len(self._output_names))]
         except Exception as e:  # its errors share no base class but this
-            raise EngineError(f"openvino cannot run the model: {_brief(e)}", code="inference_failed") from e
+            code = OUT_OF_MEMORY if ran_out(e) else "inference_failed"
+            raise EngineError(f"openvino cannot run the model: {_brief(e)}", code=code) from e
+        finally:
+            free.put(request)
         return dict(zip(self._output_names, arrays, strict=True))
 
     def close(self) -> None:
         """Drop the compiled model. Safe to call twice."""
-        self._request = None
-        self._compiled = None
+        self._free = None
 
     def _check(self, inputs: Tensors) -> None:
         """What OpenVINO would let pass: it converts types silently, and reuses an earlier input for one not given."""
@@ -108,9 +136,10 @@ class OpenvinoEngine:
                 raise EngineError(f"input {name} must be {shape}, not {list(array.shape)}", code="inference_failed")
 
 
-def _options(threads: int) -> dict[str, Any]:
+def _options(threads: int, streams: int) -> dict[str, Any]:
     return {
         "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": streams,
         "INFERENCE_NUM_THREADS": threads,
         # Several workers share a machine; pinned, their threads would sit on the same cores.
         "ENABLE_CPU_PINNING": False,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from billow.engines.errors import EngineError
 from billow.engines.protocol import Tensors
 from billow.engines.runtimes.cores import available_cores
+from billow.engines.runtimes.exhaustion import OUT_OF_MEMORY, ran_out
 
 
 class TensorflowEngine:
@@ -81,8 +82,8 @@ class TensorflowEngine:
         """Compute every output of the signature.
 
         Raises:
-            EngineError: `inference_failed`: a name, shape or type that the signature does not take, or no memory left;
-                also after `close`.
+            EngineError: `inference_failed`: a name, shape or type that the signature does not take, also after
+                `close`; `out_of_memory`.
         """
         if self._function is None:
             raise EngineError("the engine is closed; load the model again", code="inference_failed")
@@ -98,7 +99,8 @@ class TensorflowEngine:
         except EngineError:
             raise
         except Exception as e:  # its errors share no base class but this
-            raise EngineError(f"tensorflow cannot run the model: {e}", code="inference_failed") from e
+            code = OUT_OF_MEMORY if ran_out(e) else "inference_failed"
+            raise EngineError(f"tensorflow cannot run the model: {e}", code=code) from e
 
     def close(self) -> None:
         """Drop the model. Safe to call twice."""

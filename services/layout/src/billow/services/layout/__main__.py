@@ -4,10 +4,13 @@ import sys
 
 from billow.bus.connection import Bus
 from billow.bus.consume import EventConsumer
+from billow.bus.guard import guarding
 from billow.bus.inference import InferenceClient
+from billow.bus.lane import origin_lane
 from billow.bus.provision import provision
 from billow.bus.topology import LAYOUT
 from billow.runtime.process import Lifecycle, run_service
+from billow.schemas.events import Analyzed
 from billow.services.layout.handlers import LayoutHandler
 from billow.services.layout.settings import LayoutSettings
 
@@ -19,13 +22,20 @@ async def serve(settings: LayoutSettings, lifecycle: Lifecycle) -> None:
     ) as bus:
         await provision(bus, replicas=settings.replicas)
         inference = InferenceClient(bus, wait=settings.inference_wait, retry_delay=settings.inference_retry_delay)
-        handler = LayoutHandler(bus, inference, model=settings.layout_model)
-        consumer = EventConsumer(
-            bus, LAYOUT, handler.on_recognized, service="layout", concurrency=settings.layout_concurrency
-        )
-        await consumer.start()
-        lifecycle.ready()
-        await consumer.run(lifecycle.stopping)
+        async with inference, guarding(bus, LAYOUT, Analyzed, inference) as guard:
+            handler = LayoutHandler(bus, inference, guard, model=settings.layout_model)
+            consumer = EventConsumer(
+                bus,
+                LAYOUT,
+                handler.on_recognized,
+                service="layout",
+                concurrency=settings.layout_concurrency,
+                lookahead=settings.layout_lookahead,
+                lane_of=origin_lane,
+            )
+            await consumer.start()
+            lifecycle.ready()
+            await consumer.run(lifecycle.stopping)
 
 
 def main() -> int:

@@ -1,18 +1,22 @@
 """Consumes: `recognized`. Publishes: `analyzed`.
 
 Idempotent by: the event id; on redelivery an outcome that was stated before is not worked out again.
+Not worked on: a document that is cancelled, or whose deadline passed.
 On failure: what cannot be analysed becomes a dead letter, which the receipt service turns into a failed record.
 """
 
 import asyncio
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
 from billow.bus.connection import Bus
 from billow.bus.consume import Delivery
+from billow.bus.guard import Guard
 from billow.bus.inference import InferenceClient
-from billow.bus.publish import already_stated, publish_event
+from billow.bus.link_bytes import observe_link_bytes
+from billow.bus.publish import publish_event
 from billow.runtime.errors import PermanentError
 from billow.runtime.timing import Stopwatch
 from billow.schemas.events import Analyzed, Recognized, event_id
@@ -28,26 +32,28 @@ _NOTHING = Classifications(labels=(), scores=(), groups=())
 class LayoutHandler:
     """Turns recognized documents into analyzed ones."""
 
-    def __init__(self, bus: Bus, inference: InferenceClient, *, model: str) -> None:
+    def __init__(self, bus: Bus, inference: InferenceClient, guard: Guard, *, model: str) -> None:
         self._bus = bus
+        self._guard = guard
         self._inference = inference
         self._model = model
 
     async def on_recognized(self, delivery: Delivery) -> None:
         """Label the words. Raises PermanentError for an unusable answer, TransientError to wait."""
-        event = delivery.event(Recognized)
-        again = delivery.deliveries > 1
-        if again and await already_stated(self._bus, Analyzed, event):
-            return
-        if event.deadline is not None and event.deadline <= datetime.now(UTC):
-            raise _too_late(event.deadline)
-        if again:
-            await self._inference.still_waiting(event)
         clock = Stopwatch()
+        work = partial(self._analyze, clock)
+        try:
+            await self._guard.run(delivery.event(Recognized), work, again=delivery.deliveries > 1)
+        finally:
+            if spent := clock.sum(("token-classification",)):
+                delivery.charge(spent)
+
+    async def _analyze(self, clock: Stopwatch, event: Recognized, again: bool) -> None:
+        sent: dict[str, int] = {}
         with clock.stage("layout"):
             # A long PDF takes these some 100 ms.
             words = await asyncio.to_thread(split_words, event.lines)
-            found = await self._classify(event, words, clock, again=again) if words else _NOTHING
+            found, model = await self._classify(event, words, clock, sent, again=again) if words else (_NOTHING, "")
             entities, items, taxes = await asyncio.to_thread(assemble, words, found)
         await publish_event(
             self._bus,
@@ -66,15 +72,18 @@ class LayoutHandler:
                 taxes=taxes,
                 kind=found.kind or event.kind,
                 language=found.language or event.language,
-                models=event.models | ({"token-classification": self._model} if words else {}),
+                models=event.models | ({"token-classification": model} if model else {}),
                 timings_ms=event.timings_ms | clock.ms,
+                link_bytes=event.link_bytes | sent,
             ),
         )
+        observe_link_bytes(sent)
         log.info("analyzed", document=event.document_id, entities=len(entities), items=len(items))
 
     async def _classify(
-        self, event: Recognized, words: tuple[Word, ...], clock: Stopwatch, *, again: bool
-    ) -> Classifications:
+        self, event: Recognized, words: tuple[Word, ...], clock: Stopwatch, sent: dict[str, int], *, again: bool
+    ) -> tuple[Classifications, str]:
+        """What the words are, and which model says so."""
         result = await self._inference.call(
             event,
             ClassifyTokens(pages=event.pages, words=words, kind=event.kind, language=event.language),
@@ -82,6 +91,7 @@ class LayoutHandler:
             model=self._model,
             lane=event.origin.lane,
             again=again,
+            sent=sent,
         )
         clock.add("token-classification", result.run_ms)
         if not isinstance(result.output, Classifications):
@@ -90,12 +100,4 @@ class LayoutHandler:
                 "task, or use another model.",
                 code="bad_answer",
             )
-        return result.output
-
-
-def _too_late(deadline: datetime) -> PermanentError:
-    return PermanentError(
-        f"The deadline {deadline.isoformat()} passed before the document was analysed. Submit it with a later one.",
-        code="deadline_exceeded",
-        retryable=True,
-    )
+        return result.output, result.model

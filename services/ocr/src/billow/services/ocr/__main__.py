@@ -4,11 +4,14 @@ import sys
 
 from billow.bus.connection import Bus
 from billow.bus.consume import EventConsumer
+from billow.bus.guard import guarding
 from billow.bus.images import ImageStore
 from billow.bus.inference import InferenceClient
+from billow.bus.lane import submitted_lane
 from billow.bus.provision import provision
 from billow.bus.topology import OCR
 from billow.runtime.process import Lifecycle, run_service
+from billow.schemas.events import Recognized
 from billow.services.ocr.handlers import OcrHandler
 from billow.services.ocr.reading import Reader
 from billow.services.ocr.settings import OcrSettings
@@ -21,13 +24,21 @@ async def serve(settings: OcrSettings, lifecycle: Lifecycle) -> None:
     ) as bus:
         await provision(bus, replicas=settings.replicas)
         inference = InferenceClient(bus, wait=settings.inference_wait, retry_delay=settings.inference_retry_delay)
-        handler = OcrHandler(
-            bus, ImageStore(bus.client, bus.domain), Reader(inference, settings), max_bytes=settings.max_bytes
-        )
-        consumer = EventConsumer(bus, OCR, handler.on_submitted, service="ocr", concurrency=settings.ocr_concurrency)
-        await consumer.start()
-        lifecycle.ready()
-        await consumer.run(lifecycle.stopping)
+        async with inference, guarding(bus, OCR, Recognized, inference) as guard:
+            images, reader = ImageStore(bus.client, bus.domain), Reader(inference, settings)
+            handler = OcrHandler(bus, images, reader, guard, max_bytes=settings.max_bytes)
+            consumer = EventConsumer(
+                bus,
+                OCR,
+                handler.on_submitted,
+                service="ocr",
+                concurrency=settings.ocr_concurrency,
+                lookahead=settings.ocr_lookahead,
+                lane_of=submitted_lane,
+            )
+            await consumer.start()
+            lifecycle.ready()
+            await consumer.run(lifecycle.stopping)
 
 
 def main() -> int:

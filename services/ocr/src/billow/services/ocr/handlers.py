@@ -2,48 +2,54 @@
 
 Idempotent by: the event id; on redelivery an outcome that was stated before is not worked out again, and answers of
 models are found in `RESULTS`.
+Not worked on: a document that is cancelled, or whose deadline passed.
 On failure: an unreadable document becomes a dead letter, which the receipt service turns into a failed record.
 """
 
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
 from billow.bus.connection import Bus
 from billow.bus.consume import Delivery
+from billow.bus.guard import Guard
 from billow.bus.images import ImageStore
-from billow.bus.publish import already_stated, publish_event
+from billow.bus.link_bytes import observe_link_bytes
+from billow.bus.publish import publish_event
 from billow.runtime.errors import PermanentError
 from billow.runtime.timing import Stopwatch
 from billow.schemas.events import Origin, Recognized, Submitted, event_id
-from billow.services.ocr.errors import too_late
 from billow.services.ocr.reading import Reader
 
 log = structlog.get_logger()
+
+MODEL_STAGES = ("text-detection", "text-recognition")
+"""What a document is charged for where tenants take turns."""
 
 
 class OcrHandler:
     """Turns submitted documents into recognized ones."""
 
-    def __init__(self, bus: Bus, images: ImageStore, reader: Reader, *, max_bytes: int) -> None:
+    def __init__(self, bus: Bus, images: ImageStore, reader: Reader, guard: Guard, *, max_bytes: int) -> None:
         self._bus = bus
+        self._guard = guard
         self._images = images
         self._reader = reader
         self._max_bytes = max_bytes
 
     async def on_submitted(self, delivery: Delivery) -> None:
         """Read the document. Raises PermanentError for one that cannot be read, TransientError to wait."""
-        event = delivery.event(Submitted)
-        again = delivery.deliveries > 1
-        if again and await already_stated(self._bus, Recognized, event):
-            return
-        now = datetime.now(UTC)
-        if event.deadline is not None and event.deadline <= now:
-            raise too_late(event.deadline)
-        if again:
-            await self._reader.still_waiting(event)
         clock = Stopwatch()
-        clock.add("queue", max(0.0, (now - event.occurred_at).total_seconds() * 1000))
+        work = partial(self._recognize, clock)
+        try:
+            await self._guard.run(delivery.event(Submitted), work, again=delivery.deliveries > 1)
+        finally:
+            if spent := clock.sum(MODEL_STAGES):
+                delivery.charge(spent)
+
+    async def _recognize(self, clock: Stopwatch, event: Submitted, again: bool) -> None:
+        clock.add("queue", max(0.0, (datetime.now(UTC) - event.occurred_at).total_seconds() * 1000))
         with clock.stage("ocr"):
             with clock.stage("fetch"):
                 data = await self._fetch(event)
@@ -65,8 +71,10 @@ class OcrHandler:
                 language=event.language,
                 models=reading.models,
                 timings_ms=clock.ms,
+                link_bytes=reading.link_bytes,
             ),
         )
+        observe_link_bytes(reading.link_bytes)
         log.info("recognized", document=event.document_id, lines=len(reading.lines), ms=clock.ms["ocr"])
 
     async def _fetch(self, event: Submitted) -> bytes:

@@ -9,6 +9,7 @@ from billow.runtime.timing import Stopwatch
 from billow.schemas.events import Submitted
 from billow.schemas.geometry import Page, Quad, TextLine
 from billow.schemas.inference import Detections, DetectText, Output, Recognitions, RecognizeCrops
+from billow.schemas.labels import Task
 from billow.services.ocr import domain
 from billow.services.ocr.errors import unexpected_answer
 from billow.services.ocr.pictures import cut_crops, in_reading_order
@@ -26,19 +27,33 @@ class Reading(NamedTuple):
     pages: tuple[Page, ...]
     lines: tuple[TextLine, ...]
     models: dict[str, str]
+    """Task -> token of the model that answered; of several, as when a fallback stepped in for a part, all with commas
+    between."""
+    link_bytes: dict[str, int]
+    """Task -> bytes of pictures sent to its workers; `original`: bytes of the document."""
+
+
+class _Notes:
+    """What the models of one document were, and what was sent to them."""
+
+    def __init__(self, size: int) -> None:
+        self.sent = {"original": size}
+        self._models: dict[str, set[str]] = {}
+
+    def answered(self, task: Task, model: str) -> None:
+        self._models.setdefault(task, set()).add(model)
+
+    def models(self) -> dict[str, str]:
+        return {task: ",".join(sorted(models)) for task, models in self._models.items()}
 
 
 class Reader:
-    """Reads documents with the help of two models."""
+    """Reads documents with the help of two models: those that the routes name, else those of the settings."""
 
     def __init__(self, inference: InferenceClient, settings: OcrSettings) -> None:
         self._inference = inference
         self._settings = settings
         self._limits = settings.limits()
-
-    async def still_waiting(self, event: Submitted) -> None:
-        """Raises TransientError while a model that the document waits for is still silent; costs next to nothing."""
-        await self._inference.still_waiting(event)
 
     async def read(self, event: Submitted, data: bytes, clock: Stopwatch, *, again: bool) -> Reading:
         """Read all pages.
@@ -51,10 +66,11 @@ class Reader:
             document = await asyncio.to_thread(open_document, data, self._limits)
         try:
             turn = asyncio.Semaphore(_PAGES_AT_ONCE)
+            notes = _Notes(len(data))
 
-            async def one(index: int) -> tuple[Page, list[TextLine], dict[str, str]]:
+            async def one(index: int) -> tuple[Page, list[TextLine]]:
                 async with turn:
-                    return await self._page(event, document, index, clock, again=again)
+                    return await self._page(event, document, index, clock, notes, again=again)
 
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(one(index)) for index in range(document.page_count)]
@@ -64,30 +80,29 @@ class Reader:
         finally:
             await asyncio.to_thread(document.close)
         results = [task.result() for task in tasks]
-        models = {task: model for _, _, used in results for task, model in used.items()}
-        lines = tuple(line for _, found, _ in results for line in found)
-        return Reading(tuple(page for page, _, _ in results), lines, models)
+        lines = tuple(line for _, found in results for line in found)
+        return Reading(tuple(page for page, _ in results), lines, notes.models(), notes.sent)
 
     async def _page(
-        self, event: Submitted, document: Document, index: int, clock: Stopwatch, *, again: bool
-    ) -> tuple[Page, list[TextLine], dict[str, str]]:
+        self, event: Submitted, document: Document, index: int, clock: Stopwatch, notes: _Notes, *, again: bool
+    ) -> tuple[Page, list[TextLine]]:
         with clock.stage("decode"):
             page = await asyncio.to_thread(document.page, index)
         if page.text_lines is not None:
-            return page.page, list(page.text_lines), {}
+            return page.page, list(page.text_lines)
         with clock.stage("encode"):
             picture, factor = await asyncio.to_thread(
                 detection_payload, page, self._settings.page_side, self._settings.page_quality
             )
-        found = await self._detect(event, picture, clock, again=again)
+        found = await self._detect(event, picture, clock, notes, again=again)
         quads = in_reading_order(found, factor)
-        models = {"text-detection": self._settings.detection_model}
         if not quads:
-            return page.page, [], models
-        lines = await self._recognize(event, page, index, quads, clock, again=again)
-        return page.page, lines, models | {"text-recognition": self._settings.recognition_model}
+            return page.page, []
+        return page.page, await self._recognize(event, page, index, quads, clock, notes, again=again)
 
-    async def _detect(self, event: Submitted, image: bytes, clock: Stopwatch, *, again: bool) -> tuple[Quad, ...]:
+    async def _detect(
+        self, event: Submitted, image: bytes, clock: Stopwatch, notes: _Notes, *, again: bool
+    ) -> tuple[Quad, ...]:
         result = await self._inference.call(
             event,
             DetectText(image=image),
@@ -95,17 +110,27 @@ class Reader:
             model=self._settings.detection_model,
             lane=event.lane,
             again=again,
+            sent=notes.sent,
         )
         clock.add("text-detection", result.run_ms)
+        notes.answered("text-detection", result.model)
         if not isinstance(result.output, Detections):
             raise unexpected_answer(result.model, "text-detection")
         return result.output.quads
 
     async def _recognize(
-        self, event: Submitted, page: PageImage, index: int, quads: Sequence[Quad], clock: Stopwatch, *, again: bool
+        self,
+        event: Submitted,
+        page: PageImage,
+        index: int,
+        quads: Sequence[Quad],
+        clock: Stopwatch,
+        notes: _Notes,
+        *,
+        again: bool,
     ) -> list[TextLine]:
         with clock.stage("crop"):
-            crops, widths = await asyncio.to_thread(cut_crops, page, quads)
+            crops, widths = await asyncio.to_thread(cut_crops, page, quads, self._settings.crop_quality)
         parts = domain.chunks(crops, widths)
         async with asyncio.TaskGroup() as group:
             calls = [
@@ -117,6 +142,7 @@ class Reader:
                         model=self._settings.recognition_model,
                         lane=event.lane,
                         again=again,
+                        sent=notes.sent,
                     )
                 )
                 for part in parts
@@ -125,6 +151,7 @@ class Reader:
         for part, call in zip(parts, calls, strict=True):
             result = call.result()
             clock.add("text-recognition", result.run_ms)
+            notes.answered("text-recognition", result.model)
             output = _recognitions(result.output, result.model, len(part))
             read += zip(part, output.texts, output.confidences, strict=True)
         return domain.lines_of_page(index, quads, read, min_confidence=self._settings.min_text_confidence)

@@ -1,5 +1,10 @@
 """What the OCR service can be told through the environment."""
 
+from typing import Annotated
+
+from msgspec import Meta
+
+from billow.bus.consume import LOOKAHEAD
 from billow.runtime.settings import ProcessSettings
 from billow.vision.media import Limits
 from billow.vision.transport import DETECTION_SIDE
@@ -9,9 +14,13 @@ class OcrSettings(ProcessSettings, frozen=True, kw_only=True):
     """Environment of the OCR service, `BILLOW_<FIELD>`."""
 
     detection_model: str = "ppocr-v6-det-small_1-0-0"
+    """Where no route says otherwise; `billow models route`."""
     recognition_model: str = "ppocr-v6-rec-small_1-0-0"
+    """Where no route says otherwise."""
     ocr_concurrency: int = 4
-    """Documents in hand at once."""
+    """Documents in hand at once, but for one of a tenant that has none."""
+    ocr_lookahead: Annotated[int, Meta(ge=0)] = LOOKAHEAD
+    """Events held at most to find whose turn it is, by tenant and lane; 0 takes them in the order of the stream."""
     inference_wait: float = 20.0
     """seconds until a document frees its slot because no worker answers"""
     inference_retry_delay: float = 10.0
@@ -26,8 +35,10 @@ class OcrSettings(ProcessSettings, frozen=True, kw_only=True):
     """px per inch at which PDF pages without a usable text layer are rendered"""
     page_side: int = DETECTION_SIDE
     """px; the long side of a page as the detector gets it, crops are still cut from all pixels"""
-    page_quality: int = 90
-    """JPEG quality of pages that must be encoded anew for the link, 1..100"""
+    page_quality: Annotated[int, Meta(ge=1, le=100)] = 90
+    """JPEG quality of pages that must be encoded anew for the link; `docs/architecture.md` has what quality costs."""
+    crop_quality: Annotated[int, Meta(ge=1, le=100)] = 95
+    """JPEG quality of the lines that are sent to the recogniser."""
 
     def limits(self) -> Limits:
         """What a document may measure before it is refused."""

@@ -5,8 +5,9 @@ import sys
 
 from billow.bus.connection import Bus
 from billow.bus.consume import EventConsumer
+from billow.bus.lane import origin_lane
 from billow.bus.provision import provision
-from billow.bus.topology import RECEIPT, RECEIPT_FAILURES
+from billow.bus.topology import RECEIPT, RECEIPT_CANCELLATIONS, RECEIPT_FAILURES
 from billow.runtime.process import Lifecycle, run_service
 from billow.services.receipt.handlers import ReceiptHandler
 from billow.services.receipt.settings import ReceiptSettings
@@ -25,8 +26,15 @@ async def serve(settings: ReceiptSettings, lifecycle: Lifecycle) -> None:
             handler = ReceiptHandler(bus, store, min_confidence=settings.straight_through_confidence)
             consumers = [
                 EventConsumer(
-                    bus, RECEIPT, handler.on_analyzed, service="receipt", concurrency=settings.receipt_concurrency
+                    bus,
+                    RECEIPT,
+                    handler.on_analyzed,
+                    service="receipt",
+                    concurrency=settings.receipt_concurrency,
+                    lookahead=settings.receipt_lookahead,
+                    lane_of=origin_lane,
                 ),
+                EventConsumer(bus, RECEIPT_CANCELLATIONS, handler.on_cancelled, service="receipt", concurrency=2),
                 EventConsumer(
                     bus, RECEIPT_FAILURES, handler.on_dead_letter, service="receipt", concurrency=2, buries=False
                 ),

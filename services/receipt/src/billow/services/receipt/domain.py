@@ -5,7 +5,7 @@ from datetime import date
 
 import msgspec
 
-from billow.schemas.events import Analyzed, Event, Recognized, Submitted
+from billow.schemas.events import Analyzed, Cancelled, Event, Recognized, Submitted
 from billow.schemas.labels import Kind
 from billow.schemas.record import Check, Failure, Field, Record
 from billow.services.receipt.checks import TOTAL_CHECKS, run_checks
@@ -68,6 +68,7 @@ def build_record(
         checks=checks,
         models=analyzed.models,
         timings_ms={**analyzed.timings_ms, **(timings_ms or {})},
+        link_bytes=analyzed.link_bytes,
     )
 
 
@@ -89,7 +90,21 @@ def failed_record(event: Event, failure: Failure, *, timings_ms: Mapping[str, fl
         pages=known.pages if known else (),
         models=known.models if known else {},
         timings_ms={**(known.timings_ms if known else {}), **(timings_ms or {})},
+        link_bytes=known.link_bytes if known else {},
     )
+
+
+def cancelled_record(cancelled: Cancelled, submitted: Submitted | None) -> Record:
+    """The record of a document that nobody wants any more; `submitted` is None where nobody handed it in yet."""
+    by = f" by {cancelled.source}" if cancelled.source else ""
+    why = f": {cancelled.reason}" if cancelled.reason else ""
+    failure = Failure(
+        code="cancelled",
+        message=f"It was cancelled{by}{why}{'' if why.endswith(('.', '!', '?')) else '.'} "
+        f"Submit it with a higher revision than {cancelled.revision} to have it processed after all.",
+        stage="receipt",
+    )
+    return msgspec.structs.replace(failed_record(submitted or cancelled, failure), status="cancelled")
 
 
 def _doubt_total(fields: dict[str, Field], checks: tuple[Check, ...]) -> dict[str, Field]:

@@ -1,4 +1,4 @@
-"""Consumes: `analyzed`, and dead letters of document events. Publishes: `completed`, `failed`.
+"""Consumes: `analyzed`, `cancelled`, and dead letters of document events. Publishes: `completed`, `failed`.
 
 Idempotent by: the unique key of the database (tenant, document, revision, run) and the event id.
 On failure: a record that cannot be built becomes a dead letter, which comes back here as a failed record; while the
@@ -11,17 +11,18 @@ from typing import cast
 import msgspec
 import structlog
 
+from billow.bus.cancellations import announce
 from billow.bus.connection import Bus
 from billow.bus.consume import Delivery
 from billow.bus.deadletters import read_dead_letter
 from billow.bus.headers import CONTENT_TYPE
-from billow.bus.publish import publish_event
+from billow.bus.publish import find_event, publish_event
 from billow.runtime.timing import Stopwatch
 from billow.schemas import codec
-from billow.schemas.events import Analyzed, Completed, DocumentEvent, Event, Failed, event_id
+from billow.schemas.events import Analyzed, Cancelled, Completed, DocumentEvent, Event, Failed, Submitted, event_id
 from billow.schemas.record import Record
 from billow.schemas.tokens import is_token
-from billow.services.receipt.domain import build_record, failed_record
+from billow.services.receipt.domain import build_record, cancelled_record, failed_record
 from billow.services.receipt.store import Store
 
 log = structlog.get_logger()
@@ -58,12 +59,23 @@ class ReceiptHandler:
         event = _read(delivery, letter.tenant, letter.document_id)
         await self._keep(failed_record(event, letter.failure))
 
+    async def on_cancelled(self, delivery: Delivery) -> None:
+        """Keep the document as cancelled, unless it ended before. Raises TransientError while database or bus is away.
+
+        One that nobody handed in is kept too: whoever hears of it early drops it when it comes, and so it has a record.
+        """
+        event = delivery.event(Cancelled)
+        # Who cancels need not say it twice: here the workers hear it too, again if they did.
+        await announce(self._bus, event)
+        submitted = await find_event(
+            self._bus, Submitted, event.tenant, event.document_id, event.revision, event.run_id
+        )
+        await self._keep(cancelled_record(event, submitted))
+
     async def _keep(self, record: Record) -> None:
-        await self._store.save(record)
-        stored = await self._store.get(record.tenant, record.document_id, record.revision, run_id=record.run_id)
-        # What the database says is what is published: after a redelivery the first timings, and never a failure
-        # over a completed record.
-        record = stored or record
+        # What the database says is what is published: after a redelivery the first timings, and the first outcome
+        # of a document that was cancelled as well.
+        record = await self._store.save(record)
         type_ = Completed if record.status == "completed" else Failed
         name = "completed" if type_ is Completed else "failed"
         await publish_event(
@@ -78,7 +90,7 @@ class ReceiptHandler:
                 record=record,
             ),
         )
-        log.info(name, document=record.document_id, fields=len(record.fields), items=len(record.items))
+        log.info(record.status, document=record.document_id, fields=len(record.fields), items=len(record.items))
 
 
 def _read(delivery: Delivery, tenant: str, document_id: str) -> Event:

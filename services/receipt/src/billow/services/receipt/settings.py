@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from billow.bus.consume import LOOKAHEAD
 from billow.runtime.settings import ProcessSettings
 from billow.services.receipt.domain import STRAIGHT_THROUGH_CONFIDENCE
 
@@ -16,6 +17,8 @@ class ReceiptSettings(ProcessSettings, frozen=True, kw_only=True):
     database_wait: Annotated[float, Meta(gt=0)] = 10.0
     """Seconds to wait for a busy database before the event is given back for later."""
     receipt_concurrency: Annotated[int, Meta(ge=1)] = 4
-    """Documents in hand at once."""
+    """Documents in hand at once, but for one of a tenant that has none."""
+    receipt_lookahead: Annotated[int, Meta(ge=0)] = LOOKAHEAD
+    """Events held at most to find whose turn it is, by tenant and lane; 0 takes them in the order of the stream."""
     straight_through_confidence: Annotated[float, Meta(ge=0, le=1)] = STRAIGHT_THROUGH_CONFIDENCE
     """What the key fields of a record need at least to pass without a person."""

@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from billow.runtime.errors import UsageError
+from billow.schemas.labels import Status
 from billow.schemas.record import Item, Record
 from billow.services.receipt.database import open_engine, passing_errors
 from billow.services.receipt.migrate import migrate
@@ -57,11 +58,12 @@ class Store:
         """Give back all connections. Safe to call twice."""
         await self._engine.dispose()
 
-    async def save(self, record: Record) -> bool:
-        """Insert the record or replace an older state of it, and say whether that changed anything.
+    async def save(self, record: Record) -> Record:
+        """Insert the record or replace an older state of it; returns the one that is there now.
 
-        The same record again is a no-op and False, also if only its timings differ, as when an event is delivered
-        twice: the first ones stay. A completed record is never replaced by one that failed or was cancelled.
+        The same record again changes nothing, also if only its timings differ, as when an event is delivered twice:
+        the first ones stay. A completed record is never replaced by one that failed or was cancelled, and what was
+        cancelled stays so, as does what had failed before it was cancelled.
         """
         values = _row(record)
         with passing_errors():
@@ -75,24 +77,23 @@ class Store:
                 )
                 row_id = added.scalar_one_or_none()
                 if row_id is None:
-                    row_id = await self._replace(connection, record, values)
-                else:
-                    await _add_items(connection, row_id, record)
-        return row_id is not None
+                    return await self._replace(connection, record, values)
+                await _add_items(connection, row_id, record)
+        return record
 
-    async def _replace(self, connection: AsyncConnection, record: Record, values: dict[str, Any]) -> int | None:
-        """Update the row that is there, None if it is to stay."""
+    async def _replace(self, connection: AsyncConnection, record: Record, values: dict[str, Any]) -> Record:
+        """Update the row that is there, unless its record is to stay; returns the one that is there now."""
         found = await connection.execute(
             select(RecordRow.id, RecordRow.record).filter_by(**{key: values[key] for key in _KEY}).with_for_update()
         )
         row_id, stored_json = found.one()
         stored = msgspec.convert(stored_json, Record)
-        if _is_same(stored, record) or (stored.status == "completed" and record.status != "completed"):
-            return None
+        if _is_same(stored, record) or not _outranks(record.status, stored.status):
+            return stored
         await connection.execute(update(RecordRow).where(RecordRow.id == row_id).values(**values))
         await connection.execute(delete(ItemRow).where(ItemRow.record_id == row_id))
         await _add_items(connection, row_id, record)
-        return row_id
+        return record
 
     async def get(
         self, tenant: str, document_id: str, revision: int | None = None, *, run_id: str | None = None
@@ -125,6 +126,13 @@ class Store:
 
 def _is_same(stored: Record, record: Record) -> bool:
     return msgspec.structs.replace(stored, timings_ms={}) == msgspec.structs.replace(record, timings_ms={})
+
+
+def _outranks(status: Status, stored: Status) -> bool:
+    """A document may complete, or fail otherwise, after it failed. One is cancelled only if nothing came before."""
+    if "cancelled" in (status, stored):
+        return False
+    return status in {stored, "completed"}
 
 
 def _row(record: Record) -> dict[str, Any]:

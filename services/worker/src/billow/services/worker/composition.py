@@ -4,21 +4,29 @@ from typing import TypeVar
 
 import msgspec
 
+from billow.engines.alphabet import listed_characters
 from billow.engines.catalog import Catalog
 from billow.engines.load import load_engine
-from billow.engines.manifest import Manifest
+from billow.engines.manifest import Limits, Manifest
 from billow.engines.protocol import Engine
 from billow.engines.settings import model_cache, model_folders
 from billow.engines.weights import verify
 from billow.runtime.errors import PermanentError, UsageError
+from billow.schemas.labels import Task
 from billow.services.worker.settings import WorkerSettings
+from billow.services.worker.tasks.limited import Limited
 from billow.services.worker.tasks.protocol import TaskModel
 
 P = TypeVar("P", bound=msgspec.Struct)
 
-REQUESTS_AT_ONCE = {"text-detection": 1, "text-recognition": 4, "token-classification": 8}
-"""Requests taken from the queue for one batch, by task. A detection is one big array already; a recognition request
-holds up to 64 crops, and the crops of several documents fill each other's batches."""
+_ITEMS_AT_ONCE: dict[Task, int] = {"text-detection": 1, "text-recognition": 64, "token-classification": 8}
+"""Items in one turn of the model, by task. A page is one big array already. The crops of several documents are sorted
+by width together, and the runtime gets them in batches of the manifest's size."""
+
+
+def items_at_once(manifest: Manifest) -> int:
+    """Pages, crops or documents at which a worker takes no more requests into a batch."""
+    return max(_ITEMS_AT_ONCE[manifest.task], manifest.batching.max_batch)
 
 
 def find_model(name: str) -> Manifest:
@@ -54,11 +62,16 @@ def load_model(manifest: Manifest, settings: WorkerSettings) -> tuple[TaskModel,
 
 
 def dress(manifest: Manifest, engine: Engine) -> TaskModel:
-    """The engine behind the adapter of its task.
+    """The engine behind the adapter of its task, within the limits of the manifest.
 
     Raises:
-        PermanentError: `invalid_parameters`, or what the adapter misses in the model.
+        PermanentError: `invalid_parameters`, `alphabet_invalid`, or what the adapter misses in the model.
     """
+    model = _adapter(manifest, engine)
+    return model if manifest.limits == Limits() else Limited(model, manifest.limits)
+
+
+def _adapter(manifest: Manifest, engine: Engine) -> TaskModel:
     # Imported by need: a worker of `rules` never loads OpenCV.
     match manifest.task:
         case "text-detection":
@@ -68,10 +81,12 @@ def dress(manifest: Manifest, engine: Engine) -> TaskModel:
             return TextDetection(engine, _parameters(manifest, DetectionParameters))
         case "text-recognition":
             from billow.services.worker.tasks.recognition import TextRecognition
-            from billow.vision.recognition import RecognitionParameters
+            from billow.vision.recognition import Alphabet, RecognitionParameters
 
             parameters = _parameters(manifest, RecognitionParameters)
-            return TextRecognition(engine, msgspec.structs.replace(parameters, max_batch=manifest.batching.max_batch))
+            parameters = msgspec.structs.replace(parameters, max_batch=manifest.batching.max_batch)
+            listed = listed_characters(manifest)
+            return TextRecognition(engine, parameters, Alphabet.parse(listed) if listed is not None else None)
         case "token-classification":
             from billow.services.worker.tasks.classification import TokenClassification
 

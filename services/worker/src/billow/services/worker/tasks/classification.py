@@ -33,6 +33,7 @@ from billow.schemas.geometry import Page, Word
 from billow.schemas.inference import Classifications, ClassifyTokens, Payload
 from billow.schemas.labels import WORD_LABELS, Kind
 from billow.schemas.record import Failure
+from billow.services.worker.tasks.memory import too_large
 from billow.services.worker.tasks.protocol import Answer
 
 _STAGE = "layout"
@@ -118,6 +119,8 @@ def _failed(code: str, message: str, run_ms: float = 0.0, *, retryable: bool = F
 
 
 def _engine_failed(error: Exception, run_ms: float) -> Answer:
+    if isinstance(error, MemoryError):
+        return Answer(error=too_large("document"), run_ms=run_ms)
     code = error.code if isinstance(error, PermanentError) else "model_failed"
     message = str(error) if isinstance(error, BillowError) else f"the model failed ({error!r}); {_ADVICE}"
     return _failed(code, message, run_ms, retryable=isinstance(error, TransientError))

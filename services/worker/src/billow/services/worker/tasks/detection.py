@@ -6,10 +6,12 @@ from functools import partial
 
 import numpy as np
 
+from billow.engines.errors import EngineError
 from billow.engines.protocol import Engine
 from billow.runtime.errors import PermanentError
 from billow.schemas.inference import Detections, DetectText, Payload
 from billow.schemas.record import Failure
+from billow.services.worker.tasks.memory import out_of_memory, too_large
 from billow.services.worker.tasks.protocol import Answer
 from billow.vision.arrays import Floats, as_floats
 from billow.vision.detection import DetectionParameters, boxes_from_map, prepare, reduction
@@ -40,7 +42,8 @@ class TextDetection:
         """Answer each payload, in order, with quads in px of the image that was sent.
 
         Pages are run one by one: they differ in size, and one page fills the processor.
-        A payload that is no picture is answered with `undecodable_payload`. What the engine raises is passed on.
+        A payload that is no picture is answered with `undecodable_payload`, one whose page takes more memory than there
+        is with `out_of_memory`. What else the engine raises is passed on.
         """
         return [self._answer(payload) for payload in payloads]
 
@@ -52,12 +55,24 @@ class TextDetection:
             image, size = decode_payload(payload.image, self._limits, shrink)
         except PermanentError as e:
             return Answer(error=Failure(code="undecodable_payload", message=str(e)))
-        tensor, _ = prepare(image, self._parameters)
-        started = time.perf_counter()
-        probabilities = self._map(tensor)
+        try:
+            view = prepare(image, self._parameters)
+            started = time.perf_counter()
+            probabilities = self._map(view.tensor)
+        except (EngineError, MemoryError) as e:
+            if not out_of_memory(e):
+                raise
+            return Answer(error=too_large("page"))
         run_ms = (time.perf_counter() - started) * 1000
-        scale = (size[0] / tensor.shape[3], size[1] / tensor.shape[2])
-        quads, scores = boxes_from_map(probabilities, scale, size, self._parameters)
+        # The image may have been decoded smaller than it was sent.
+        sent = (size[0] / image.shape[1], size[1] / image.shape[0])
+        quads, scores = boxes_from_map(
+            probabilities,
+            (view.scale[0] * sent[0], view.scale[1] * sent[1]),
+            size,
+            self._parameters,
+            (view.region.x * sent[0], view.region.y * sent[1]),
+        )
         output = Detections(quads=tuple(map(to_quad, quads)), scores=tuple(round(float(s), 4) for s in scores))
         return Answer(output=output, run_ms=run_ms)
 

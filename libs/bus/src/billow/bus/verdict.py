@@ -1,0 +1,131 @@
+"""What becomes of a message after its handler: acknowledged, waiting, given back, or a dead letter."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+
+import nats.errors
+import structlog
+from nats.aio.msg import Msg
+
+from billow.bus.connection import Bus
+from billow.bus.deadletters import bury
+from billow.bus.delivery import Delivery, Handler
+from billow.bus.topology import MAX_DELIVERIES
+from billow.bus.waits import Waits
+from billow.runtime.errors import PermanentError, TransientError
+from billow.schemas.record import Failure
+
+log = structlog.get_logger()
+
+_LONGEST_PAUSE = 60.0
+_RETURN_AT_ONCE = 100
+_RETURN_SECONDS = 5.0
+
+
+class Verdicts:
+    """Runs the handler on a message and tells the server what became of it."""
+
+    def __init__(self, bus: Bus, handler: Handler, *, service: str, buries: bool) -> None:
+        self._bus = bus
+        self._handler = handler
+        self._service = service
+        self._buries = buries
+        self._waits = Waits(bus)
+        self._trial = asyncio.Lock()
+        self._on_trial: Msg | None = None
+
+    async def handle(self, message: Msg, delivery: Delivery) -> None:
+        """Run the handler and see to the message, whatever happens; cancelled, it gives the message back."""
+        try:
+            if self._buries and delivery.deliveries >= MAX_DELIVERIES:
+                await self._try(message, delivery)
+            else:
+                await self._attempt(message, delivery)
+        except asyncio.CancelledError:
+            # Out of time to finish, which is no fault of the message.
+            with contextlib.suppress(TransientError):
+                await self._excuse(message)
+            await self._nak(message, 0)
+            raise
+        except Exception:
+            # Not even the dead letter could be written: the message stays and comes again.
+            log.exception("message kept for later")
+            await self._nak(message, 5)
+
+    async def give_back(self, messages: Sequence[Msg]) -> None:
+        """Return what was not begun to the server, for others to have at once; it never counts as a failure.
+
+        What cannot be excused within a few seconds, as the server does not answer, is returned all the same.
+        """
+        end = asyncio.get_running_loop().time() + _RETURN_SECONDS
+        for start in range(0, len(messages), _RETURN_AT_ONCE):
+            part = messages[start : start + _RETURN_AT_ONCE]
+            if self._bus.client.is_connected:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(end):
+                        await asyncio.gather(*(self._waits.excuse(message) for message in part), return_exceptions=True)
+            for message in part:
+                await self._nak(message, 0)
+
+    async def _try(self, message: Msg, delivery: Delivery) -> None:
+        failures = delivery.deliveries - 1 - await self._waits.excused(message)
+        if failures < MAX_DELIVERIES - 1:
+            await self._attempt(message, delivery)
+            return
+        async with self._trial:
+            if await self._waits.begin_trial(message):
+                self._on_trial = message
+                await self._attempt(message, delivery)
+            else:
+                await self._bury(message, too_many_deliveries(failures, self._service), None)
+
+    async def _excuse(self, message: Msg) -> None:
+        if self._on_trial is message:
+            await self._waits.end_trial(message)
+        await self._waits.excuse(message)
+
+    async def _attempt(self, message: Msg, delivery: Delivery) -> None:
+        try:
+            await self._handler(delivery)
+        except TransientError as e:
+            log.info("waiting", reason=str(e), delay=e.delay)
+            await self._excuse(message)
+            await self._nak(message, e.delay)
+        except PermanentError as e:
+            if not self._buries:
+                raise
+            failure = Failure(code=e.code, message=str(e), retryable=e.retryable, stage=self._service)
+            await self._bury(message, failure, e)
+        except Exception:
+            deliveries = delivery.deliveries
+            pause = min(2.0 ** (deliveries - 1), _LONGEST_PAUSE)
+            log.exception("handler failed, will try again", deliveries=deliveries, delay=pause)
+            await self._nak(message, pause)
+        else:
+            await message.ack()
+
+    async def _bury(self, message: Msg, failure: Failure, error: BaseException | None) -> None:
+        _, tenant, event, _ = message.subject.split(".", 3)
+        await bury(self._bus, message, failure, event=event, tenant=tenant, error=error)
+        log.warning("dead letter", code=failure.code, reason=failure.message)
+        await message.term()
+
+    async def _nak(self, message: Msg, delay: float) -> None:
+        try:
+            await message.nak(delay=delay or None)
+        except nats.errors.Error as e:
+            log.debug("nak not sent, the message comes back after ack_wait", reason=repr(e))
+
+
+def too_many_deliveries(failures: int, stage: str) -> Failure:
+    """The failure of a message whose handling ended badly each time, perhaps with the process dying."""
+    return Failure(
+        code="too_many_deliveries",
+        message=(
+            f"Handling this ended in a crash or an error {failures} times. The message is kept among the dead "
+            "letters; see the log of the service for the cause."
+        ),
+        retryable=True,
+        stage=stage,
+    )

@@ -1,0 +1,55 @@
+# pyright: reportUnknownMemberType=false
+"""A consumer that runs while a test looks at it."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
+
+from billow.bus.connection import Bus
+from billow.bus.consume import EventConsumer
+from billow.bus.delivery import Delivery
+from billow.bus.topology import DEADLETTERS, OCR, ConsumerSpec
+
+
+@contextlib.asynccontextmanager
+async def consuming(
+    bus: Bus,
+    handler: Callable[[Delivery], Awaitable[None]],
+    spec: ConsumerSpec = OCR,
+    concurrency: int = 4,
+    **options: Any,
+) -> AsyncGenerator[asyncio.Event]:
+    """Handle messages until the end of the block, or until the event that it gives is set."""
+    consumer = EventConsumer(bus, spec, handler, service="ocr", concurrency=concurrency, **options)
+    await consumer.start()
+    stopping = asyncio.Event()
+    running = asyncio.create_task(consumer.run(stopping))
+    try:
+        yield stopping
+    finally:
+        stopping.set()
+        await running
+
+
+async def until(condition: Callable[[], Awaitable[bool]] | Callable[[], bool], timeout: float = 20) -> None:
+    """Wait until it is so. Raises AssertionError after `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while True:
+        result = condition()
+        if await result if isinstance(result, Awaitable) else result:
+            return
+        assert time.monotonic() < end, "the condition did not come true in time"
+        await asyncio.sleep(0.01)
+
+
+async def settled(bus: Bus, spec: ConsumerSpec = OCR) -> bool:
+    """Whether all messages of a consumer have an outcome."""
+    info = await bus.js.consumer_info(spec.stream, spec.durable)
+    return info.num_pending == 0 and info.num_ack_pending == 0
+
+
+async def dead_letters(bus: Bus) -> int:
+    """How many there are."""
+    return (await bus.js.stream_info(DEADLETTERS.name)).state.messages

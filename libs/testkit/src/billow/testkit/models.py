@@ -1,0 +1,77 @@
+"""Models that only sleep, written into a folder: for testing and measuring everything around models."""
+
+from pathlib import Path
+
+DETECTOR, DETECTOR_TOKEN = "pretend-det", "pretend-det_1-0-0"
+RECOGNISER = "pretend-rec"
+OLD, NEW = "pretend-rec_1-0-0", "pretend-rec_2-0-0"
+
+_MANIFEST = """name = "{name}"
+version = "{version}"
+task = "{task}"
+runtimes = ["python"]
+licence = "Apache-2.0"
+description = "Sleeps for as long as a model would run."
+
+[python]
+entrypoint = "{module}:{kind}"
+
+[batching]
+max_batch = {batch}
+max_wait_ms = 2
+"""
+_DETECTOR = '''import time
+
+import numpy as np
+
+
+class Detector:
+    """Finds the same two lines on every page."""
+
+    metadata = {}
+
+    def __init__(self, manifest, folder):
+        pass
+
+    def run(self, inputs):
+        time.sleep(RUN_SECONDS)
+        (page,) = inputs.values()
+        marks = np.zeros((1, 1, *page.shape[2:]), np.float32)
+        marks[:, :, 64:80, 64:400] = 1
+        marks[:, :, 128:144, 64:400] = 1
+        return {"map": marks}
+'''
+_RECOGNISER = '''import time
+
+import numpy as np
+
+
+class Recogniser:
+    """Reads `a` in every crop."""
+
+    metadata = {"character": "a"}
+
+    def __init__(self, manifest, folder):
+        self._text = np.array([[0, 1, 0]], np.float32)
+
+    def run(self, inputs):
+        time.sleep(RUN_SECONDS)
+        count = len(next(iter(inputs.values())))
+        return {"texts": np.repeat(self._text[None], count, axis=0)}
+'''
+
+
+def write_pretend_models(folder: Path, *, detect_ms: float, recognise_ms: float) -> None:
+    """A detector, and a recogniser in two versions; each run sleeps for so many ms and uses no processor."""
+    _write(folder / DETECTOR, DETECTOR, "1.0.0", "text-detection", "Detector", _DETECTOR, detect_ms, 1)
+    for version in ("1.0.0", "2.0.0"):
+        home = folder / f"{RECOGNISER}-{version}"
+        _write(home, RECOGNISER, version, "text-recognition", "Recogniser", _RECOGNISER, recognise_ms, 8)
+
+
+def _write(home: Path, name: str, version: str, task: str, kind: str, code: str, ms: float, batch: int) -> None:
+    home.mkdir(parents=True)
+    module = kind.lower()
+    manifest = _MANIFEST.format(name=name, version=version, task=task, module=module, kind=kind, batch=batch)
+    (home / "manifest.toml").write_text(manifest, encoding="utf-8")
+    (home / f"{module}.py").write_text(code.replace("RUN_SECONDS", repr(ms / 1000)), encoding="utf-8")
