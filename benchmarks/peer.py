@@ -69,19 +69,24 @@ def find_uv() -> str:
 
 
 def run_peer(
-    paths: Sequence[Path], *, engine: PeerEngine = "onnxruntime", command: Sequence[str] | None = None
+    paths: Sequence[Path],
+    *,
+    engine: PeerEngine = "onnxruntime",
+    warm_up: int = 0,
+    command: Sequence[str] | None = None,
 ) -> PeerRun:
     """Read all files, one after the other.
 
     Args:
         paths: image files.
         engine: what runs the peer's models.
+        warm_up: so many of the files are read once before the clock runs.
         command: instead of `uv run --script rapidocr_peer.py`.
 
     Raises:
         RunError: it did not end well, or did not answer for each file.
     """
-    arguments = [*(command or (find_uv(), "run", "--quiet", "--script", str(SCRIPT))), engine]
+    arguments = [*(command or (find_uv(), "run", "--quiet", "--script", str(SCRIPT))), engine, str(warm_up)]
     question = json.dumps([str(path.resolve()) for path in paths]).encode()
     started = time.perf_counter()
     with tempfile.TemporaryFile() as log:

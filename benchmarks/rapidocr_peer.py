@@ -6,7 +6,8 @@
 
 An environment of its own (`uv run --script`), since RapidOCR brings another build of OpenCV than ours. A JSON list of
 paths on standard input; one JSON object a path on standard output, `{"path", "lines", "seconds"}`, after a first one
-`{"load_seconds", "version"}`. A file that cannot be read has `"lines": null`.
+`{"load_seconds", "version"}`. A file that cannot be read has `"lines": null`. Arguments: what runs the models, and how
+many of the pictures are read once before the clock runs.
 """
 
 # pyright: basic, reportMissingImports=false
@@ -32,6 +33,9 @@ def main() -> None:
     stages = {f"{stage}.engine_type": runs for stage in ("Det", "Cls", "Rec")}
     engine = RapidOCR(params={"Global.log_level": "error", **stages})
     print(json.dumps({"load_seconds": time.perf_counter() - started, "version": version("rapidocr")}), file=out)
+    # As a process that has run for a while; `accuracy` counts the first picture like all others.
+    for path in paths[: int(sys.argv[2]) if len(sys.argv) > 2 else 0]:
+        read(engine, path)
     for path in paths:
         started = time.perf_counter()
         lines = read(engine, path)

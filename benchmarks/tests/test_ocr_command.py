@@ -25,8 +25,10 @@ def folder(add: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         add(name, fields={"total": "31.00"}, lines=TEXT, record=record, peer=TEXT)
     real = peer.run_peer
 
-    def run_fake(paths: Sequence[Path], *, engine: peer.PeerEngine, command: object = None) -> peer.PeerRun:
-        return real(paths, engine=engine, command=[sys.executable, str(HERE / "fake_peer.py")])
+    def run_fake(
+        paths: Sequence[Path], *, engine: peer.PeerEngine, warm_up: int, command: object = None
+    ) -> peer.PeerRun:
+        return real(paths, engine=engine, warm_up=warm_up, command=[sys.executable, str(HERE / "fake_peer.py")])
 
     monkeypatch.setattr(beside, "run_peer", run_fake)
     return tmp_path

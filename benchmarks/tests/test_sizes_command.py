@@ -22,9 +22,11 @@ def folder(add: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         cv2.imwrite(str(path), np.full((60, 30, 3), 40, np.uint8))
     real = peer.run_peer
 
-    def run_fake(paths: Sequence[Path], *, engine: peer.PeerEngine, command: object = None) -> peer.PeerRun:
+    def run_fake(
+        paths: Sequence[Path], *, engine: peer.PeerEngine, warm_up: int, command: object = None
+    ) -> peer.PeerRun:
         assert engine == "openvino"
-        return real(paths, engine=engine, command=[sys.executable, str(HERE / "fake_peer.py")])
+        return real(paths, engine=engine, warm_up=warm_up, command=[sys.executable, str(HERE / "fake_peer.py")])
 
     monkeypatch.setattr(beside, "run_peer", run_fake)
     monkeypatch.setattr(sizes, "SIZES", {(48, 64): 0.2, (128, 96): 1.8})
