@@ -23,6 +23,8 @@ from billow.schemas.record import Failure
 from billow.testkit.events import make_submitted
 
 MODEL = "fake-det_1-0-0"
+PASSED_ON_BYTES = 1024 * 1024
+"""bytes of the largest page that is sent to a detector as it is"""
 QUAD = (0.0, 0.0, 9.0, 0.0, 9.0, 5.0, 0.0, 5.0)
 
 
@@ -130,6 +132,31 @@ async def test_a_full_queue_says_busy_and_keeps_what_it_has(bus: Bus) -> None:
     with pytest.raises(TransientError, match="full"):
         await ask(client, "doc-3")
     assert await queued(bus) == 2
+
+
+async def test_the_backlog_of_an_absent_model_is_no_other_models_business(bus: Bus) -> None:
+    config = (await bus.js.stream_info(INFERENCE.name)).config
+    config.max_msgs_per_subject = 1
+    await bus.js.update_stream(config)
+    client = InferenceClient(bus, wait=0.1)
+    absent = "absent-det_1-0-0"
+    for name, why in (("doc-1", "No worker"), ("doc-2", "full")):
+        with pytest.raises(TransientError, match=why):
+            await client.call(
+                make_submitted(name),
+                DetectText(image=b"x"),
+                task="text-detection",
+                model=absent,
+                lane="interactive",
+                again=False,
+            )
+    async with working(bus):
+        assert (await ask(InferenceClient(bus), "doc-3")).error is None
+    assert await queued(bus) == 1
+
+
+def test_sixteen_full_subjects_fit_into_the_queue_for_models() -> None:
+    assert 16 * INFERENCE.max_msgs_per_subject * PASSED_ON_BYTES <= INFERENCE.max_bytes
 
 
 async def test_what_waits_together_is_taken_together_and_interactive_first(bus: Bus) -> None:

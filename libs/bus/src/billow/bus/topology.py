@@ -61,8 +61,9 @@ INFERENCE = StreamSpec(
     subjects=("inference.*.*.*.*",),
     description="Work for models.",
     retention="workqueue",
-    max_bytes=4 * GIB,
-    max_msgs_per_subject=2_000,
+    # A model that nobody serves fills its own subjects only: sixteen that are full of large pages fit.
+    max_bytes=8 * GIB,
+    max_msgs_per_subject=500,
     discard_new_per_subject=True,
 )
 RESULTS = StreamSpec(
