@@ -106,7 +106,7 @@ async def test_without_a_warm_worker_nothing_is_changed(bus: Bus) -> None:
 
 async def test_callers_whose_model_nobody_serves_move_over_with_the_route(bus: Bus) -> None:
     async with serving(bus, NEW), InferenceClient(bus, wait=30) as client:
-        swap = asyncio.create_task(Swap(bus, "text-detection", OLD, NEW, watch=0.3, timeout=1).run())
+        swap = asyncio.create_task(Swap(bus, "text-detection", OLD, NEW, watch=0.3, timeout=30).run())
         payload = DetectText(image=b"x")
         call = asyncio.create_task(
             client.call(make_submitted("d"), payload, task="text-detection", model=OLD, lane="interactive", again=False)

@@ -104,7 +104,7 @@ class Swap:
                 quiet_since = quiet_since or now
             if quiet_since is not None and now - quiet_since >= _QUIET_SECONDS:
                 return quiet_since - started
-            if now - started > self._timeout:
+            if quiet_since is None and now - started > self._timeout:
                 raise TransientError(
                     f"{self._old} still has work after {self._timeout:g} s, so leave its workers running. New work "
                     f"goes to {self._new} already; `billow models list --watch` shows when the old one is done."

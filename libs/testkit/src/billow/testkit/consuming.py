@@ -7,6 +7,8 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
+import nats.js.errors
+
 from billow.bus.connection import Bus
 from billow.bus.consume import EventConsumer
 from billow.bus.delivery import Delivery
@@ -46,8 +48,19 @@ async def until(condition: Callable[[], Awaitable[bool]] | Callable[[], bool], t
 
 async def settled(bus: Bus, spec: ConsumerSpec = OCR) -> bool:
     """Whether all messages of a consumer have an outcome."""
+    # A message that was stored just now may not be counted as pending yet.
+    newest = max([await _newest(bus, spec.stream, subject) for subject in spec.filters])
     info = await bus.js.consumer_info(spec.stream, spec.durable)
-    return info.num_pending == 0 and info.num_ack_pending == 0
+    delivered = info.delivered.stream_seq if info.delivered else 0
+    return info.num_pending == 0 and info.num_ack_pending == 0 and delivered >= newest
+
+
+async def _newest(bus: Bus, stream: str, subject: str) -> int:
+    """Sequence of the last message, 0 if there is none."""
+    try:
+        return (await bus.js.get_last_msg(stream, subject)).seq or 0
+    except nats.js.errors.NotFoundError:
+        return 0
 
 
 async def dead_letters(bus: Bus) -> int:
