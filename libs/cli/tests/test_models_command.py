@@ -24,7 +24,7 @@ from billow.services.worker.composition import load_model
 from billow.services.worker.settings import WorkerSettings
 from billow.vision.crops import crop
 from billow.vision.geometry import from_quad
-from billow.vision.transport import encode_crop
+from billow.vision.transport import CROP, encode
 
 MANIFEST = (
     'name = "{name}"\nversion = "1.0.0"\ntask = "{task}"\nruntimes = ["{runtime}"]\n'
@@ -227,7 +227,7 @@ def lines_of(pictures: Sequence[Path]) -> tuple[bytes, ...]:
         assert isinstance(answer.output, Detections)
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         assert image is not None
-        crops += [encode_crop(crop(image.astype(np.uint8), from_quad(quad))) for quad in answer.output.quads]
+        crops += [encode(crop(image.astype(np.uint8), from_quad(quad)), CROP) for quad in answer.output.quads]
     engine.close()
     return tuple(crops)
 

@@ -13,7 +13,7 @@ from billow.vision.document import PageImage, open_document
 from billow.vision.geometry import scaled
 from billow.vision.media import Limits
 from billow.vision.raster import decode_pixels
-from billow.vision.transport import decode_payload, detection_payload, encode_crop, encode_page
+from billow.vision.transport import CROP, Encoding, Format, decode_payload, detection_payload, encode
 
 Encode = Callable[[str, Image], bytes]
 
@@ -58,13 +58,21 @@ def test_a_heavy_original_is_not_passed_on() -> None:
 
 def test_crops_survive_the_way() -> None:
     cut = smooth(227, 31)
-    received, _ = decode_payload(encode_crop(cut), Limits())
+    received, _ = decode_payload(encode(cut, CROP), Limits())
     assert np.abs(received.astype(int) - cut).mean() < 3
 
 
 def test_quality_trades_size(photo: Image) -> None:
     noisy = smooth(400, 400)
-    assert len(encode_page(noisy, quality=50)) < len(encode_page(noisy, quality=95))
+    assert len(encode(noisy, Encoding(quality=50))) < len(encode(noisy, Encoding(quality=95)))
+
+
+@pytest.mark.parametrize(("format_", "off"), [("jpeg", 3.0), ("webp", 3.0), ("png", 0.0)])
+def test_every_format_survives_the_way(format_: Format, off: float) -> None:
+    cut = smooth(227, 31)
+    data = encode(cut, Encoding(format=format_, quality=95))
+    received, _ = decode_payload(data, Limits())
+    assert np.abs(received.astype(int) - cut).mean() <= off
 
 
 def test_a_worker_decodes_no_more_than_it_needs(encode: Encode) -> None:

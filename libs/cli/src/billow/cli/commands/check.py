@@ -34,7 +34,7 @@ from billow.schemas.inference import (
 from billow.services.worker.composition import dress, load_model
 from billow.services.worker.settings import WorkerSettings
 from billow.services.worker.tasks.protocol import TaskModel
-from billow.vision.transport import encode_crop, encode_page
+from billow.vision.transport import CROP, PAGE, encode
 
 _RUNS = 5
 _LINES = 8
@@ -200,9 +200,9 @@ def _trial(manifest: Manifest, model: TaskModel, watched: _Watched) -> str:
 def _blank(manifest: Manifest) -> Payload:
     match manifest.task:
         case "text-detection":
-            return DetectText(image=encode_page(np.full((*_PAGE, 3), 255, np.uint8)))
+            return DetectText(image=encode(np.full((*_PAGE, 3), 255, np.uint8), PAGE))
         case "text-recognition":
-            return RecognizeCrops(crops=(encode_crop(np.full((48, 320, 3), 255, np.uint8)),) * _LINES)
+            return RecognizeCrops(crops=(encode(np.full((48, 320, 3), 255, np.uint8), CROP),) * _LINES)
         case "token-classification":
             quads = [(10.0, y, 90.0, y, 90.0, y + 10, 10.0, y + 10) for y in (10.0, 30.0)]
             words = (Word(text="Total", quad=quads[0]), Word(text="1.00", quad=quads[1]))

@@ -7,7 +7,7 @@ from billow.vision.crops import crop
 from billow.vision.document import PageImage
 from billow.vision.geometry import from_quad, from_quads, scaled
 from billow.vision.reading_order import reading_order
-from billow.vision.transport import encode_crop
+from billow.vision.transport import Encoding, encode
 
 
 def in_reading_order(quads: Sequence[Quad], factor: float) -> list[Quad]:
@@ -15,11 +15,11 @@ def in_reading_order(quads: Sequence[Quad], factor: float) -> list[Quad]:
     return [scaled(quads[index], factor) for index in reading_order(from_quads(quads))] if quads else []
 
 
-def cut_crops(page: PageImage, quads: Sequence[Quad], quality: int) -> tuple[list[bytes], list[int]]:
-    """Cut each line and encode it as a JPEG of `quality` (1..100); returns the bytes and the widths (px).
+def cut_crops(page: PageImage, quads: Sequence[Quad], encoding: Encoding) -> tuple[list[bytes], list[int]]:
+    """Cut and encode each line; returns the bytes and the widths (px).
 
     Raises:
         PermanentError: a line cannot be encoded.
     """
     cuts = [crop(page.image, from_quad(quad)) for quad in quads]
-    return [encode_crop(cut, quality) for cut in cuts], [cut.shape[1] for cut in cuts]
+    return [encode(cut, encoding) for cut in cuts], [cut.shape[1] for cut in cuts]

@@ -92,7 +92,7 @@ class Reader:
             return page.page, list(page.text_lines)
         with clock.stage("encode"):
             picture, factor = await asyncio.to_thread(
-                detection_payload, page, self._settings.page_side, self._settings.page_quality
+                detection_payload, page, self._settings.page_side, self._settings.page_encoding()
             )
         found = await self._detect(event, picture, clock, notes, again=again)
         quads = in_reading_order(found, factor)
@@ -130,7 +130,7 @@ class Reader:
         again: bool,
     ) -> list[TextLine]:
         with clock.stage("crop"):
-            crops, widths = await asyncio.to_thread(cut_crops, page, quads, self._settings.crop_quality)
+            crops, widths = await asyncio.to_thread(cut_crops, page, quads, self._settings.crop_encoding())
         parts = domain.chunks(crops, widths)
         async with asyncio.TaskGroup() as group:
             calls = [

@@ -7,7 +7,7 @@ from msgspec import Meta
 from billow.bus.consume import LOOKAHEAD
 from billow.runtime.settings import ProcessSettings
 from billow.vision.media import Limits
-from billow.vision.transport import DETECTION_SIDE
+from billow.vision.transport import CROP, DETECTION_SIDE, PAGE, Encoding, Format
 
 
 class OcrSettings(ProcessSettings, frozen=True, kw_only=True):
@@ -35,10 +35,21 @@ class OcrSettings(ProcessSettings, frozen=True, kw_only=True):
     """px per inch at which PDF pages without a usable text layer are rendered"""
     page_side: int = DETECTION_SIDE
     """px; the long side of a page as the detector gets it, crops are still cut from all pixels"""
-    page_quality: Annotated[int, Meta(ge=1, le=100)] = 90
-    """JPEG quality of pages that must be encoded anew for the link; `docs/architecture.md` has what quality costs."""
-    crop_quality: Annotated[int, Meta(ge=1, le=100)] = 95
-    """JPEG quality of the lines that are sent to the recogniser."""
+    page_format: Format = PAGE.format
+    """`jpeg`, `webp` or `png`: pages that must be encoded anew for the link"""
+    page_quality: Annotated[int, Meta(ge=1, le=100)] = PAGE.quality
+    """Of those pages, unless they are `png`; `docs/architecture.md` has what quality costs."""
+    crop_format: Format = CROP.format
+    """The same for the lines that are sent to the recogniser."""
+    crop_quality: Annotated[int, Meta(ge=1, le=100)] = CROP.quality
+
+    def page_encoding(self) -> Encoding:
+        """In which bytes pages cross the link."""
+        return Encoding(format=self.page_format, quality=self.page_quality)
+
+    def crop_encoding(self) -> Encoding:
+        """In which bytes lines cross the link."""
+        return Encoding(format=self.crop_format, quality=self.crop_quality)
 
     def limits(self) -> Limits:
         """What a document may measure before it is refused."""
