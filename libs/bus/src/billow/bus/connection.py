@@ -52,7 +52,7 @@ class Bus:
         servers = Servers(url)
         who = servers.known_as(access or Access.from_environment())
         denied: set[str] = set()
-        last_error = ""
+        last_error, refused = "", False
 
         async def on_reconnect() -> None:
             log.info("reconnected", server=client.connected_url.netloc if client.connected_url else "")
@@ -65,8 +65,10 @@ class Bus:
                 log.warning("disconnected from NATS, reconnecting")
 
         async def on_error(error: Exception) -> None:
-            nonlocal last_error
+            nonlocal last_error, refused
             last_error = str(error)
+            # A reset connection may be reported after the refusal that caused it.
+            refused = refused or _REFUSED in last_error.lower()
             if _DENIED in last_error.lower() and last_error not in denied:
                 denied.add(last_error)
                 log.warning("NATS denies this user a subject", reason=last_error)
@@ -97,7 +99,7 @@ class Bus:
             )
         except (TimeoutError, OSError, nats.errors.Error) as e:
             await client.close()
-            if _REFUSED in last_error.lower():
+            if refused:
                 raise StackUnreachableError(
                     f"NATS at {servers} does not let us in. Set BILLOW_NATS_USER and BILLOW_NATS_PASSWORD, or "
                     "BILLOW_NATS_CREDENTIALS, to what its administrator gave you."
