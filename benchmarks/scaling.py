@@ -40,46 +40,12 @@ from benchmarks.workers import Workers
 from billow.bus.connection import Bus
 from billow.bus.embedded import EmbeddedServer
 from billow.bus.provision import provision
+from billow.testkit.models import MAX_BATCH, OLD, write_pretend_models
 
-MAX_BATCH = 8
 OTHERS = 0.1
 """Of the machine: what other programs may take before it is worth a word."""
 CROP = (48, 138)
 """px, height and width of a crop: 20 kB as a bitmap."""
-MODEL = "sleeper"
-TOKEN = "sleeper_1-0-0"
-_MANIFEST = f"""name = "{MODEL}"
-version = "1.0.0"
-task = "text-recognition"
-runtimes = ["python"]
-licence = "Apache-2.0"
-description = "Sleeps for as long as a model would run."
-
-[python]
-entrypoint = "sleeper:Sleeper"
-
-[batching]
-max_batch = {MAX_BATCH}
-max_wait_ms = 2
-"""
-_CODE = '''import time
-
-import numpy as np
-
-
-class Sleeper:
-    """Reads `a` in every crop."""
-
-    metadata = {"character": "a"}
-
-    def __init__(self, manifest, folder):
-        self._text = np.array([[0, 1, 0]], np.float32)
-
-    def run(self, inputs):
-        time.sleep(RUN_SECONDS)
-        count = len(next(iter(inputs.values())))
-        return {"texts": np.repeat(self._text[None], count, axis=0)}
-'''
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,14 +87,6 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     if options.workers != sorted(set(options.workers)) or options.workers[0] != 1:
         parser.error("--workers takes growing numbers and begins with 1, which the others are compared with")
     return options
-
-
-def write_model(folder: Path, run_ms: float) -> None:
-    """Put the sleeping model into a folder of models."""
-    home = folder / MODEL
-    home.mkdir()
-    (home / "manifest.toml").write_text(_MANIFEST, encoding="utf-8")
-    (home / "sleeper.py").write_text(_CODE.replace("RUN_SECONDS", repr(run_ms / 1000)), encoding="utf-8")
 
 
 def write_crop(path: Path) -> None:
@@ -180,15 +138,14 @@ async def run(options: argparse.Namespace) -> list[Sample]:
     counts: list[int] = options.workers
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="billow-bench-")))
-        (folder / "models").mkdir()
-        write_model(folder / "models", options.run_ms)
+        write_pretend_models(folder / "models", detect_ms=0, recognise_ms=options.run_ms)
         write_crop(folder / "crop.bmp")
         server = await stack.enter_async_context(await EmbeddedServer.start(folder / "nats"))
         async with await Bus.connect(server.url, name="bench") as bus:
             await provision(bus)
         env = {"BILLOW_NATS_URL": server.url, "BILLOW_MODELS": str(folder / "models")}
-        workers = await stack.enter_async_context(Workers(MODEL, env))
-        command = [sys.executable, "-m", "benchmarks.bus_callers", server.url, TOKEN, str(folder / "crop.bmp")]
+        workers = await stack.enter_async_context(Workers(OLD, env))
+        command = [sys.executable, "-m", "benchmarks.bus_callers", server.url, OLD, str(folder / "crop.bmp")]
         callers = [await stack.enter_async_context(SideProcess("the callers", command)) for _ in range(2)]
         samples: list[Sample] = []
         for _ in range(options.rounds):

@@ -2,10 +2,8 @@
 """Taking documents back, on a real server where the test itself says the outcomes."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from nats.aio.client import Client
 
 from billow.bus.connection import Bus
@@ -15,21 +13,8 @@ from billow.schemas import codec
 from billow.schemas.events import Cancelled
 from billow.schemas.record import Failure
 from billow.testkit.events import make_completed, make_failed
-from billow.testkit.plugin import NatsServer
 
 REASON = Failure(code="cancelled", message="It was cancelled.", stage="receipt")
-
-
-@pytest_asyncio.fixture
-async def billow(nats_server: NatsServer) -> AsyncIterator[Billow]:
-    async with Billow(nats_server.url) as client:
-        yield client
-
-
-@pytest_asyncio.fixture
-async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
-    async with await Bus.connect(nats_server.url, name="test") as connected:
-        yield connected
 
 
 async def test_who_works_on_it_is_told_and_who_waits_for_it_gets_the_record(

@@ -1,10 +1,8 @@
 """Handing in documents, on a real server without any service behind it."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from billow.bus.connection import Bus
 from billow.bus.images import ImageStore
@@ -13,19 +11,6 @@ from billow.client import Billow
 from billow.runtime.errors import PermanentError
 from billow.schemas.events import Submitted
 from billow.testkit.events import make_completed, make_failed, make_recognized
-from billow.testkit.plugin import NatsServer
-
-
-@pytest_asyncio.fixture
-async def billow(nats_server: NatsServer) -> AsyncIterator[Billow]:
-    async with Billow(nats_server.url) as client:
-        yield client
-
-
-@pytest_asyncio.fixture
-async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
-    async with await Bus.connect(nats_server.url, name="test") as connected:
-        yield connected
 
 
 async def test_the_original_and_its_event_are_there(billow: Billow, bus: Bus) -> None:

@@ -17,12 +17,12 @@ from billow.bus.provision import ensure_consumer
 from billow.bus.pull import PullSession
 from billow.bus.sharing import Sharing
 from billow.bus.topology import ConsumerSpec
-from billow.bus.verdict import Verdicts, too_many_deliveries
+from billow.bus.verdict import Verdicts
 from billow.runtime import trace
 from billow.runtime.tasks import end_tasks
 from billow.schemas.labels import Lane
 
-__all__ = ["LOOKAHEAD", "Delivery", "EventConsumer", "Handler", "too_many_deliveries"]
+__all__ = ["LOOKAHEAD", "Delivery", "EventConsumer", "Handler"]
 
 LOOKAHEAD = 1_000
 """Messages that a consumer holds at most to find whose turn it is."""
@@ -225,4 +225,4 @@ class EventConsumer:
                 # They excuse and give back what they hold; whoever swallows the cancellation is ended for sure.
                 _, late = await asyncio.wait(late, timeout=_LAST_SECONDS)
                 await end_tasks(late)
-        await self._alive.stop()
+        self._alive.stop()

@@ -1,12 +1,10 @@
-"""One heartbeat for all messages that a consumer holds."""
+"""One heartbeat for all messages that a consumer or a worker holds."""
 
 import asyncio
 
 import nats.errors
 import structlog
 from nats.aio.msg import Msg
-
-from billow.runtime.tasks import end_task
 
 log = structlog.get_logger()
 
@@ -38,9 +36,10 @@ class KeepAlive:
         """Its outcome is known; the server may hear no more of it."""
         self._held.pop(id(message), None)
 
-    async def stop(self) -> None:
-        """Beat no more."""
-        await end_task(self._task)
+    def stop(self) -> None:
+        """Beat no more. Safe to call twice."""
+        if self._task is not None:
+            self._task.cancel()
 
     async def _beat(self) -> None:
         while True:

@@ -1,7 +1,5 @@
 """How a request leaves a worker's hands: answered, given back or buried; until then it is kept alive."""
 
-import asyncio
-
 import nats.errors
 import nats.js.errors
 import structlog
@@ -10,6 +8,7 @@ from nats.aio.msg import Msg
 from billow.bus import headers
 from billow.bus.connection import Bus
 from billow.bus.deadletters import bury
+from billow.bus.keepalive import KeepAlive
 from billow.bus.publish import publish
 from billow.bus.topology import RESULTS
 from billow.runtime.errors import PermanentError, TransientError
@@ -30,22 +29,19 @@ class Settlement:
         """`ack_wait`: seconds of silence after which the server takes a holder for dead."""
         self._bus = bus
         self._task = task
-        self._ack_wait = ack_wait
-        self._held: dict[int, Msg] = {}
-        self._heartbeat: asyncio.Task[None] | None = None
+        self._alive = KeepAlive(ack_wait)
 
     def start(self) -> None:
         """Begin to keep alive what is held."""
-        self._heartbeat = asyncio.create_task(self._keep_alive())
+        self._alive.start()
 
     def close(self) -> None:
         """End the heartbeats. Safe to call twice."""
-        if self._heartbeat is not None:
-            self._heartbeat.cancel()
+        self._alive.stop()
 
     def hold(self, message: Msg) -> None:
         """Keep it alive until it is answered, given back, released or buried."""
-        self._held[id(message)] = message
+        self._alive.hold(message)
 
     async def was_answered(self, work: InferenceWork) -> bool:
         """Whether its result is stored; False where NATS does not tell."""
@@ -91,14 +87,14 @@ class Settlement:
                 result = InferenceResult(request_id=work.request_id, model=work.model, error=failure)
                 await self._publish_result(work, result)
             await message.term()
-            self._held.pop(id(message), None)
+            self._alive.release(message)
         except (TransientError, PermanentError, nats.errors.Error) as e:
             log.warning("dead letter not stored yet, the work stays", reason=str(e))
             await self.give_back(message)
 
     async def release(self, message: Msg) -> None:
         """It is done."""
-        self._held.pop(id(message), None)
+        self._alive.release(message)
         try:
             await message.ack()
         except nats.errors.Error as e:
@@ -106,7 +102,7 @@ class Settlement:
 
     async def give_back(self, message: Msg) -> None:
         """Let another worker, or a later try, have it."""
-        self._held.pop(id(message), None)
+        self._alive.release(message)
         try:
             await message.nak(delay=_GIVE_BACK_SECONDS)
         except nats.errors.Error as e:
@@ -128,15 +124,6 @@ class Settlement:
         except (nats.errors.Error, nats.js.errors.Error, TimeoutError):
             return False
         return True
-
-    async def _keep_alive(self) -> None:
-        while True:
-            await asyncio.sleep(self._ack_wait / 3)
-            for message in list(self._held.values()):
-                try:
-                    await message.in_progress()
-                except nats.errors.Error as e:
-                    log.debug("in_progress not sent", reason=repr(e))
 
 
 def _trial_subject(work: InferenceWork) -> str:

@@ -14,13 +14,13 @@ from billow.bus.cancellations import Cancellations
 from billow.bus.clock import ServerClock
 from billow.bus.company import Company
 from billow.bus.connection import Bus
-from billow.bus.consume import too_many_deliveries
 from billow.bus.fairness import FairQueue
 from billow.bus.provision import ensure_consumer
 from billow.bus.pull import PullSession
 from billow.bus.settlement import Settlement
 from billow.bus.topology import LANES, MAX_DELIVERIES, ConsumerSpec, inference_consumer
 from billow.bus.unwanted import Reason, refusal, why_unwanted
+from billow.bus.verdict import too_many_deliveries
 from billow.runtime.errors import PermanentError, TransientError
 from billow.schemas import codec
 from billow.schemas.inference import MAX_CROPS, InferenceResult, InferenceWork, count_items

@@ -176,13 +176,12 @@ def swap(
     async def work() -> bool:
         return await swap_command.run(
             task.value,
-            swap_command.token_of(old),
-            swap_command.token_of(new),
+            old,
+            new,
             watch=watch,
             timeout=timeout,
             note=note,
             table=as_table(format_),
-            settings=CliSettings.from_environment(),
             out=out,
             err=err,
         )

@@ -5,6 +5,8 @@ from pathlib import Path
 DETECTOR, DETECTOR_TOKEN = "pretend-det", "pretend-det_1-0-0"
 RECOGNISER = "pretend-rec"
 OLD, NEW = "pretend-rec_1-0-0", "pretend-rec_2-0-0"
+MAX_BATCH = 8
+"""Lines in one run of a recogniser."""
 
 _MANIFEST = """name = "{name}"
 version = "{version}"
@@ -66,7 +68,7 @@ def write_pretend_models(folder: Path, *, detect_ms: float, recognise_ms: float)
     _write(folder / DETECTOR, DETECTOR, "1.0.0", "text-detection", "Detector", _DETECTOR, detect_ms, 1)
     for version in ("1.0.0", "2.0.0"):
         home = folder / f"{RECOGNISER}-{version}"
-        _write(home, RECOGNISER, version, "text-recognition", "Recogniser", _RECOGNISER, recognise_ms, 8)
+        _write(home, RECOGNISER, version, "text-recognition", "Recogniser", _RECOGNISER, recognise_ms, MAX_BATCH)
 
 
 def _write(home: Path, name: str, version: str, task: str, kind: str, code: str, ms: float, batch: int) -> None:

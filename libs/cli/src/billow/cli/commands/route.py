@@ -1,9 +1,6 @@
 """`billow models route`: which model does a task, changed while everything runs."""
 
-import getpass
-import re
 import shlex
-import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -12,22 +9,17 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from billow.bus.connection import Bus
 from billow.bus.presence import present_workers
 from billow.bus.routes import TASKS, RouteBook
 from billow.bus.shadows import comparisons
 from billow.cli.commands import route_view
-from billow.client.billow import DEFAULT_URL
-from billow.client.settings import ClientSettings
-from billow.engines.catalog import Catalog
-from billow.engines.errors import UnknownModelError
-from billow.engines.settings import model_folders
+from billow.cli.hub import connect, who
+from billow.cli.names import Names
 from billow.runtime.errors import UsageError
 from billow.schemas.labels import Kind, Task
 from billow.schemas.presence import ModelPresence
 from billow.schemas.routing import Route, Rule, check_route
 
-_VERSIONED = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*_[0-9]+-[0-9]+-[0-9]+")
 _RULE_KEYS = ("tenant", "kind", "language", "model")
 
 
@@ -62,45 +54,6 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, note="") == Change()
 
 
-class Names:
-    """Turns names of models into tokens."""
-
-    def __init__(self, task: Task, workers: Sequence[ModelPresence]) -> None:
-        self._task = task
-        self._workers = workers
-        try:
-            self._catalog = Catalog(model_folders())
-        except UsageError:
-            self._catalog = None
-
-    def token(self, name: str) -> str:
-        """The newest version of a name; a token stays as it is.
-
-        Raises:
-            UsageError: a name that no folder here holds, or a model for another task.
-        """
-        try:
-            if self._catalog is not None:
-                model = self._catalog.get(name)
-                self._check_task(model.token, model.task)
-                return model.token
-        except UnknownModelError as e:
-            if _VERSIONED.fullmatch(name) is None:
-                raise UsageError(
-                    f"{e}. A model that only other machines have is named with its version, x_1-0-0."
-                ) from e
-        if _VERSIONED.fullmatch(name) is None:
-            raise UsageError(f"{name!r} has no version, and no folder with models is here. Name it as x_1-0-0.")
-        for worker in self._workers:
-            if worker.model == name:
-                self._check_task(name, worker.task)
-        return name
-
-    def _check_task(self, token: str, task: str) -> None:
-        if task != self._task:
-            raise UsageError(f"{token} is a model for {task}, not for {self._task}.")
-
-
 def changed(route: Route | None, change: Change, task: Task, names: Names) -> Route:
     """The route after the change; pure but for the look into the folders of models.
 
@@ -133,7 +86,7 @@ def changed(route: Route | None, change: Change, task: Task, names: Names) -> Ro
         fallback_after=old.fallback_after if change.fallback_after is None else change.fallback_after,
         rules=rules,
         changed_at=datetime.now(UTC),
-        changed_by=_who(),
+        changed_by=who(),
         note=change.note,
     )
     check_route(new)
@@ -149,7 +102,7 @@ async def run(task: str | None, change: Change, out: Console, err: Console) -> N
         StackUnreachableError: NATS does not answer.
     """
     wanted = None if task is None else _task(task)
-    async with await _connect() as bus:
+    async with await connect("route") as bus:
         book, workers = RouteBook(bus), await present_workers(bus)
         await book.open()
         if change.is_empty:
@@ -161,7 +114,7 @@ async def run(task: str | None, change: Change, out: Console, err: Console) -> N
         before = await book.get(wanted)
         expected, route = (before.version, before.route) if before else (0, None)
         if change.clear == (Part.route,) and msgspec.structs.replace(change, clear=(), note="").is_empty:
-            await book.remove(wanted, expected=expected, by=_who(), note=change.note)
+            await book.remove(wanted, expected=expected, by=who(), note=change.note)
         else:
             await book.put(changed(route, change, wanted, Names(wanted, workers)), expected=expected)
         await _show(book, wanted, workers, out, err)
@@ -170,24 +123,24 @@ async def run(task: str | None, change: Change, out: Console, err: Console) -> N
 async def roll_back(task: str | None, version: int | None, note: str, out: Console, err: Console) -> None:
     """Make an older version count again; the one before the present one unless `version` is given. Raises as `run`."""
     wanted = _task(task)
-    async with await _connect() as bus:
+    async with await connect("route") as bus:
         book, workers = RouteBook(bus), await present_workers(bus)
         await book.open()
-        await book.roll_back(wanted, version, by=_who(), note=note)
+        await book.roll_back(wanted, version, by=who(), note=note)
         await _show(book, wanted, workers, out, err)
 
 
 async def show_history(task: str | None, out: Console) -> None:
     """Print all versions that are kept, the newest first. Raises as `run`."""
     wanted = _task(task)
-    async with await _connect() as bus:
+    async with await connect("route") as bus:
         out.print(route_view.history(wanted, await RouteBook(bus).history(wanted)))
 
 
 async def compare(task: str | None, out: Console) -> None:
     """Print how far shadows agree with the models that were used. Raises as `run`."""
     wanted = TASKS if task is None else (_task(task),)
-    async with await _connect() as bus:
+    async with await connect("route") as bus:
         found = [comparison for each in wanted async for comparison in comparisons(bus, each)]
     out.print(route_view.comparison(route_view.summaries(found)))
 
@@ -199,17 +152,6 @@ async def _show(book: RouteBook, task: Task, workers: Sequence[ModelPresence], o
     for model in now.route.models() if now is not None and now.route is not None else ():
         if model not in served:
             err.print(Text(f"Nobody serves {model} now. Start it with `billow worker {model}`.", style="yellow"))
-
-
-async def _connect() -> Bus:
-    settings = ClientSettings.from_environment()
-    return await Bus.connect(
-        settings.nats_url or DEFAULT_URL, name="route", domain=settings.nats_domain or None, timeout=5
-    )
-
-
-def _who() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def _task(name: str | None) -> Task:

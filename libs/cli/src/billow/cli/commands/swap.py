@@ -1,37 +1,16 @@
 """`billow models swap`: one model takes over from another under load, with proof."""
 
-import getpass
-import socket
-
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from billow.bus.connection import Bus
+from billow.bus.presence import present_workers
 from billow.bus.swap import Swap
 from billow.bus.swap_watch import PHASES, SwapReport
-from billow.cli.settings import CliSettings
-from billow.engines.catalog import Catalog
-from billow.engines.settings import model_folders
-from billow.runtime.errors import UsageError
+from billow.cli.hub import connect, who
+from billow.cli.names import Names
 from billow.schemas import codec
 from billow.schemas.labels import Task
-from billow.schemas.tokens import is_token
-
-
-def token_of(name: str) -> str:
-    """The token of a model; a name without a version is the newest one that is known here.
-
-    Raises:
-        UsageError: neither a known model nor a token with a version.
-    """
-    try:
-        return Catalog(model_folders()).get(name).token
-    except UsageError:
-        # Models of other machines need no manifest here.
-        if is_token(name) and "_" in name:
-            return name
-        raise
 
 
 async def run(
@@ -43,17 +22,17 @@ async def run(
     timeout: float,
     note: str,
     table: bool,
-    settings: CliSettings,
     out: Console,
     err: Console,
 ) -> bool:
-    """Swap and print the proof; True if nothing was lost or doubled.
+    """Swap and print the proof; True if nothing was lost or doubled. Models by name or token.
 
     Raises:
         StackUnreachableError, UsageError, TransientError, PermanentError: see `Swap`.
     """
-    async with await Bus.connect(settings.nats_url or "nats://127.0.0.1:4222", name="swap") as bus:
-        swap = Swap(bus, task, old, new, watch=watch, timeout=timeout)
+    async with await connect("swap") as bus:
+        names = Names(task, await present_workers(bus))
+        swap = Swap(bus, task, names.token(old), names.token(new), watch=watch, timeout=timeout)
         with err.status("connected") as status:
 
             def tell(step: str) -> None:
@@ -61,7 +40,7 @@ async def run(
                 if not err.is_terminal:
                     err.print(step)
 
-            report = await swap.run(tell, by=f"{getpass.getuser()}@{socket.gethostname()}", note=note)
+            report = await swap.run(tell, by=who(), note=note)
     if table:
         _show(report, out)
     else:
