@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from billow.schemas import codec, export
-from billow.schemas.events import EVENT_NAMES, Analyzed, Cancelled, Recognized, Submitted
+from billow.schemas.events import EVENT_NAMES, Analyzed, Cancelled, Erased, Promoted, Recognized, Submitted
 from billow.schemas.geometry import Page, Word
 from billow.schemas.inference import (
     Classifications,
@@ -23,12 +23,15 @@ from billow.schemas.inference import (
 )
 from billow.schemas.record import Failure
 from billow.schemas.routing import Comparison, Route, Rule
+from billow.schemas.tenants import TenantPolicy
 from billow.testkit.events import (
     MOMENT,
     make_analyzed,
     make_cancelled,
     make_completed,
+    make_erased,
     make_failed,
+    make_promoted,
     make_recognized,
     make_record,
     make_submitted,
@@ -70,6 +73,15 @@ VALUES: dict[str, msgspec.Struct] = {
     "document.failed.v1.cancelled.json": make_failed(
         status="cancelled", error=Failure(code="cancelled", message="Nobody wants it any more.", stage="receipt")
     ),
+    "document.promoted.v1.json": make_promoted(),
+    "document.erased.v1.json": make_erased(),
+    "document.submitted.v1.run.json": make_submitted(run_id="run-1", asked={"text-detection": "fake-det_2-0-0"}),
+    "document.recognized.v1.run.json": make_recognized(
+        run_id="run-1", asked={"token-classification": "fake-rules_2-0-0"}
+    ),
+    "document.completed.v1.promoted.json": make_completed(
+        record=make_record(promoted_from="run-1"), promotion="promote-run-1"
+    ),
     "document.submitted.v1.msgpack": make_submitted(),
     "inference.work.v1.detect.msgpack": _work(DetectText(image=b"\x89PNG")),
     "inference.work.v1.recognize.msgpack": _work(RecognizeCrops(crops=(b"a", b"b"))),
@@ -94,6 +106,7 @@ VALUES: dict[str, msgspec.Struct] = {
         changed_by="ann@desk",
         note="try version 2",
     ),
+    "tenant.policy.v1.json": TenantPolicy(rate=5, burst=20, max_backlog=100, retention_s=3600),
     "shadow.comparison.v1.json": Comparison(
         tenant="default",
         document_id="doc-1",
@@ -118,7 +131,7 @@ def test_recorded_bytes_decode_to_the_same_value(name: str) -> None:
 
 def test_every_recording_is_tested_and_every_type_recorded() -> None:
     assert {path.name for path in GOLDEN.iterdir()} == set(VALUES)
-    assert {*EVENT_NAMES, InferenceWork, InferenceResult, Route, Comparison} == {
+    assert {*EVENT_NAMES, InferenceWork, InferenceResult, Route, Comparison, TenantPolicy} == {
         type(value) for value in VALUES.values()
     }
 
@@ -129,7 +142,7 @@ def test_fields_of_a_later_version_are_ignored(name: str) -> None:
     assert codec.decode(msgspec.json.encode(row), type(VALUES[name])) == VALUES[name]
 
 
-@pytest.mark.parametrize("type_", [Submitted, Recognized, Analyzed, Cancelled])
+@pytest.mark.parametrize("type_", [Submitted, Recognized, Analyzed, Cancelled, Promoted, Erased])
 def test_only_what_was_required_at_first_is_required(type_: type[msgspec.Struct]) -> None:
     """A field without a default cannot be added later: events of the past do not have it."""
     required = {field.name for field in msgspec.structs.fields(type_) if field.required}
@@ -139,6 +152,8 @@ def test_only_what_was_required_at_first_is_required(type_: type[msgspec.Struct]
         Recognized: {"origin", "pages", "lines"},
         Analyzed: {"origin", "pages", "entities"},
         Cancelled: set(),
+        Promoted: {"promotion", "from_run", "record"},
+        Erased: set(),
     }
     assert required == always | own[type_]
 

@@ -1,11 +1,12 @@
 """What happened to a document. Events are facts: frozen, and never rewritten.
 
-On `DOCUMENTS` they travel as JSON under `documents.<tenant>.<event>.<document_id>`. A new field has a default; a
-changed meaning is a new version of the tag; the recorded bytes in `schemas/golden/` must decode for ever.
+On `DOCUMENTS` they travel as JSON under `documents.<tenant>.<event>.<document_id>`, and what belongs to a replay on
+`RUNS` under `runs.<tenant>.<run_id>.<event>.<document_id>`. A new field has a default; a changed meaning is a new
+version of the tag; the recorded bytes in `schemas/golden/` must decode for ever.
 """
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -26,7 +27,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     tenant: Token
     document_id: Token
     event_id: Annotated[str, Meta(min_length=1, max_length=256)]
-    """Unique for what it states; doubles as `Nats-Msg-Id`, so sending it again changes nothing."""
+    """Unique within the tenant for what it states; `<tenant>.<event_id>` is the `Nats-Msg-Id`, so sending it again
+    changes nothing."""
     occurred_at: Instant
     revision: Revision = 1
     """Counts the times a document was submitted anew."""
@@ -65,6 +67,8 @@ class Submitted(Event, frozen=True, kw_only=True, tag="document.submitted.v1"):
     language: str | None = None
     """ISO 639-1, if the submitter knows."""
     lane: Lane = "interactive"
+    asked: dict[str, Token] = {}
+    """Task -> model token that a replay asks for; it wins over the task's route."""
 
 
 class Recognized(Event, frozen=True, kw_only=True, tag="document.recognized.v1"):
@@ -81,6 +85,8 @@ class Recognized(Event, frozen=True, kw_only=True, tag="document.recognized.v1")
     timings_ms: dict[str, float] = {}
     link_bytes: dict[str, int] = {}
     """Task -> bytes sent to its workers; `original`: bytes fetched from the object store."""
+    asked: dict[str, Token] = {}
+    """Task -> model token that a replay asks for; it wins over the task's route."""
 
 
 class Entity(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,12 +125,16 @@ class Completed(Event, frozen=True, kw_only=True, tag="document.completed.v1"):
     """The record is stored."""
 
     record: Record
+    promotion: Token | None = None
+    """The promotion that made this record the official one; None for one that was worked out."""
 
 
 class Failed(Event, frozen=True, kw_only=True, tag="document.failed.v1"):
     """The document ended without a result; the stored record says why, and whether it failed or was cancelled."""
 
     record: Record
+    promotion: Token | None = None
+    """The undone promotion that brought this record back; None for one that was worked out."""
 
 
 class Cancelled(Event, frozen=True, kw_only=True, tag="document.cancelled.v1"):
@@ -139,7 +149,40 @@ class Cancelled(Event, frozen=True, kw_only=True, tag="document.cancelled.v1"):
     """Who cancelled it, e.g. a program or a user."""
 
 
-DocumentEvent = Submitted | Recognized | Analyzed | Completed | Failed | Cancelled
+class Promoted(Event, frozen=True, kw_only=True, tag="document.promoted.v1"):
+    """A replay's record is to be the official one from now on, or, undone, the record before it again.
+
+    Of several about one revision the last in the stream counts. The receipt service stores the record and states it as
+    `completed` or `failed`, with `promotion` set.
+    """
+
+    promotion: Token
+    """Names this promotion, or the taking back of one; the same for all documents that it is about."""
+    from_run: Token
+    """The replay that worked the record out."""
+    record: Record
+    """Official from now on; its `run_id` is None and its `promoted_from` says the run, if it is of one."""
+    before: Record | None = None
+    """What was official until now, for undoing; None where there was no record."""
+    undoes: Token | None = None
+    """The promotion that this takes back."""
+
+
+class Erased(Event, frozen=True, kw_only=True, tag="document.erased.v1"):
+    """All that was kept about the document is to be gone; this event is what stays, and it says nothing about content.
+
+    With scope `tenant` it is about every document of the tenant, or those submitted before `before`; `document_id` then
+    names the erasure.
+    """
+
+    scope: Literal["document", "tenant"] = "document"
+    before: Instant | None = None
+    """Only what was submitted before; None for all."""
+    reason: Annotated[str, Meta(max_length=1024)] = ""
+    """For an auditor, e.g. a ticket; must not name a person."""
+
+
+DocumentEvent = Submitted | Recognized | Analyzed | Completed | Failed | Cancelled | Promoted | Erased
 
 EVENT_NAMES: dict[type[Event], str] = {
     Submitted: "submitted",
@@ -148,6 +191,8 @@ EVENT_NAMES: dict[type[Event], str] = {
     Completed: "completed",
     Failed: "failed",
     Cancelled: "cancelled",
+    Promoted: "promoted",
+    Erased: "erased",
 }
 """Event class -> the token that names it in subjects."""
 

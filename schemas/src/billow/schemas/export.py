@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from billow.schemas.events import Analyzed, Cancelled, Completed, Failed, Recognized, Submitted
+from billow.schemas.events import Analyzed, Cancelled, Completed, Erased, Failed, Promoted, Recognized, Submitted
 from billow.schemas.record import Record
 from billow.schemas.routing import Comparison, Route
 
@@ -16,6 +16,8 @@ EXPORTED: dict[str, type[msgspec.Struct]] = {
     "document.completed.v1": Completed,
     "document.failed.v1": Failed,
     "document.cancelled.v1": Cancelled,
+    "document.promoted.v1": Promoted,
+    "document.erased.v1": Erased,
     "billow.record.v1": Record,
     "route.v1": Route,
     "shadow.comparison.v1": Comparison,

@@ -72,6 +72,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="schema", tag=
     document_id: Token
     revision: int = 1
     run_id: Token | None = None
+    """The replay that worked it out; None for the official record."""
+    promoted_from: Token | UnsetType = UNSET
+    """The replay whose record became this official one; absent where that is not so."""
     kind: Kind | None = None
     language: str | None = None
     """ISO 639-1."""

@@ -10,6 +10,24 @@ def document(tenant: str, event: str, document_id: str) -> str:
     return f"documents.{tenant}.{event}.{check_token(document_id, 'document_id')}"
 
 
+def run(tenant: str, run_id: str, event: str, document_id: str) -> str:
+    """`runs.<tenant>.<run_id>.<event>.<document_id>`. Raises ValueError for a bad token."""
+    check_token(tenant, "tenant")
+    check_token(run_id, "run_id")
+    check_token(event, "event")
+    return f"runs.{tenant}.{run_id}.{event}.{check_token(document_id, 'document_id')}"
+
+
+def stated(tenant: str, run_id: str | None, event: str, document_id: str) -> str:
+    """Where an event about a document lies: under its run, else under `documents`.
+
+    Raises ValueError for a bad token.
+    """
+    if run_id is None:
+        return document(tenant, event, document_id)
+    return run(tenant, run_id, event, document_id)
+
+
 def inference(task: str, model: str, lane: str, tenant: str) -> str:
     """`inference.<task>.<model>.<lane>.<tenant>`. Raises ValueError for a bad token."""
     check_token(task, "task")

@@ -14,11 +14,13 @@ from billow.schemas.events import (
     Cancelled,
     Completed,
     Entity,
+    Erased,
     Event,
     Failed,
     Group,
     ImageRef,
     Origin,
+    Promoted,
     Recognized,
     Submitted,
     event_id,
@@ -188,11 +190,13 @@ def make_record(
     return msgspec.structs.replace(record, **changes)
 
 
-def make_completed(document_id: str = DOCUMENT_ID, *, record: Record | None = None, **ids: Any) -> Completed:
+def make_completed(
+    document_id: str = DOCUMENT_ID, *, record: Record | None = None, promotion: str | None = None, **ids: Any
+) -> Completed:
     """The record is stored. `ids`: tenant, revision, run_id, as for `make_record`."""
     record = record or make_record(document_id, **ids)
     about = _about(Completed, record.document_id, record.tenant, record.revision, record.run_id)
-    return Completed(**about, record=record)
+    return Completed(**about, record=record, promotion=promotion)
 
 
 def make_failed(
@@ -211,6 +215,20 @@ def make_failed(
         error=error,
     )
     return Failed(**_about(Failed, document_id, whole.tenant, whole.revision, whole.run_id), record=record)
+
+
+def make_promoted(document_id: str = DOCUMENT_ID, *, record: Record | None = None, **ids: Any) -> Promoted:
+    """A replay's record is to be the official one. `ids`: tenant, revision, as for `make_record`."""
+    before = make_record(document_id, **ids)
+    record = record or msgspec.structs.replace(before, promoted_from="run-1", language="de")
+    about = _about(Promoted, record.document_id, record.tenant, record.revision, None)
+    return Promoted(**about, promotion="promote-run-1", from_run="run-1", record=record, before=before)
+
+
+def make_erased(document_id: str = DOCUMENT_ID, *, tenant: str = TENANT, **changes: Any) -> Erased:
+    """A person asked for it to be gone."""
+    event = Erased(**_about(Erased, document_id, tenant, 1, None), reason="ticket 4711")
+    return msgspec.structs.replace(event, **changes)
 
 
 def make_cancelled(
