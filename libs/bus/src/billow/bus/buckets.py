@@ -11,7 +11,11 @@ from nats.js.kv import KeyValue
 
 from billow.bus.connection import Bus
 from billow.bus.faults import translated
+from billow.bus.planning.configs import Site, bucket_config
+from billow.bus.planning.ensure import ensure
+from billow.bus.planning.server import Server
 from billow.bus.publish import publish
+from billow.bus.topology import BUCKETS, BucketSpec
 from billow.runtime.errors import BillowError, PermanentError
 
 OPERATION = "KV-Operation"
@@ -36,40 +40,17 @@ class Entry(NamedTuple):
     """Headers, those of the server too."""
 
 
-async def ensure_bucket(
-    bus: Bus,
-    name: str,
-    *,
-    history: int = 1,
-    ttl: float | None = None,
-    storage: api.StorageType = api.StorageType.FILE,
-    replicas: int = 0,
-    republish: api.RePublish | None = None,
-) -> KeyValue:
-    """Create or open a bucket. `replicas` 0 keeps those it has, and creates with one; `ttl` is in seconds.
+async def open_bucket(bus: Bus, spec: BucketSpec, *, replicas: int = 0) -> KeyValue:
+    """Open a declared bucket; it is made if it is not there, with `replicas` copies or one. As `ensure_stream`."""
+    await ensure(Server(bus), bucket_config(spec, Site(replicas=replicas)), replicas=replicas)
+    with translated(f"opening bucket {spec.name}"):
+        return await bus.js.key_value(spec.name)
 
-    Raises:
-        TransientError: the server did not answer.
-        PermanentError: the server refuses.
-    """
-    with translated(f"creating bucket {name}"):
-        try:
-            bucket = await bus.js.key_value(name)
-        except nats.js.errors.NotFoundError:
-            return await bus.js.create_key_value(
-                bucket=name,
-                history=history,
-                ttl=ttl,
-                storage=storage,
-                replicas=replicas or 1,
-                republish=republish,
-            )
-        if replicas:
-            config = (await bus.js.stream_info(f"KV_{name}")).config
-            if config.num_replicas != replicas:
-                config.num_replicas = replicas
-                await bus.js.update_stream(config)
-        return bucket
+
+async def ensure_bucket(bus: Bus, name: str, *, replicas: int = 0, **_: object) -> KeyValue:
+    """Open a declared bucket by its name; how it is, the topology says."""
+    spec = next(spec for spec in BUCKETS if spec.name == name)
+    return await open_bucket(bus, spec, replicas=replicas)
 
 
 async def put(

@@ -1,0 +1,1 @@
+"""What others need to know about the topology, made from the one declaration."""

@@ -1,0 +1,1 @@
+"""What is declared against what the server has: looked at, shown, and made so."""
