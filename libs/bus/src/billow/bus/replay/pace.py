@@ -1,0 +1,29 @@
+"""Not faster than asked for."""
+
+import asyncio
+import time
+
+
+class Pace:
+    """A token bucket: `rate` documents/s on average, and no burst that anybody would feel."""
+
+    _BURST_SECONDS = 0.05
+
+    def __init__(self, rate: float) -> None:
+        """`rate` 0 never waits."""
+        self._rate = rate
+        self._next = time.monotonic()
+
+    def portion(self, most: int) -> int:
+        """How many to send at a time."""
+        return most if not self._rate else max(1, min(most, int(self._rate * self._BURST_SECONDS)))
+
+    async def take(self, count: int) -> None:
+        """Wait until `count` may be sent. What was not used in time is not made up for, but for a burst."""
+        if not self._rate:
+            return
+        now = time.monotonic()
+        self._next = max(self._next, now - self._BURST_SECONDS)
+        if self._next > now:
+            await asyncio.sleep(self._next - now)
+        self._next += count / self._rate
