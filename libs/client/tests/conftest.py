@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 
 from billow.bus.connection import Bus
+from billow.bus.provision import provision
 from billow.client import Billow
 from billow.testkit.plugin import NatsServer
 
@@ -20,4 +21,5 @@ async def billow(nats_server: NatsServer) -> AsyncIterator[Billow]:
 async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
     """What the services would say is said here by the test."""
     async with await Bus.connect(nats_server.url, name="test") as connected:
+        await provision(connected)
         yield connected

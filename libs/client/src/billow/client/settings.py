@@ -16,6 +16,12 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str = "default"
     max_bytes: int = MAX_DOCUMENT_BYTES
     """A larger document is refused before it is sent anywhere; the OCR service has the same setting."""
+    patience: float = 30.0
+    """seconds that handing in a document goes on trying while NATS does not answer"""
+    url_timeout: float = 30.0
+    """seconds in which a document must have come from its URL"""
+    url_allow_private: bool = False
+    """Whether a URL may lead to this machine or into a private network: only where strangers cannot choose it."""
 
     @classmethod
     def from_environment(cls) -> "ClientSettings":
