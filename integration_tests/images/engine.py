@@ -1,0 +1,129 @@
+"""The Docker engine of this machine, by its command line."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+PROBE_SECONDS = 8.0
+"""How long a registry may take to say that it has an image, before it counts as out of reach."""
+_START_SECONDS = 60.0
+_ENGINE_PACKAGES = ("docker.io", "iptables")
+
+
+class EngineError(Exception):
+    """Docker, or an image, is not to be had here; the message says what to do."""
+
+
+def ensure_engine() -> None:
+    """Install Docker where it is missing and start it where it does not run; both need root on a Debian system.
+
+    Raises:
+        EngineError: that failed.
+    """
+    if _answers():
+        return
+    if shutil.which("dockerd") is None:
+        _install()
+    log = Path(tempfile.gettempdir()) / "billow-dockerd.log"
+    with log.open("wb") as out:
+        # It outlives us, as a service of the system would.
+        daemon = subprocess.Popen(["dockerd"], stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+    until = time.monotonic() + _START_SECONDS
+    while not _answers():
+        if daemon.poll() is not None or time.monotonic() > until:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-10:])
+            raise EngineError(
+                f"The Docker engine does not start, and the integration tests need it. The end of {log}:\n{tail}"
+            )
+        time.sleep(0.1)
+
+
+def has_image(image: str) -> bool:
+    """Whether the engine has it."""
+    return _run("docker", "image", "inspect", image).returncode == 0
+
+
+def registry_has(image: str) -> bool:
+    """Whether a registry can be reached that has it."""
+    try:
+        return _run("docker", "manifest", "inspect", image, timeout=PROBE_SECONDS).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def pull(image: str) -> bool:
+    """Whether that succeeded."""
+    try:
+        return _run("docker", "pull", "--quiet", image, timeout=300).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def import_image(image: str, root: Iterable[bytes], changes: Iterable[str]) -> None:
+    """Make an image of one layer.
+
+    Args:
+        image: Name and tag.
+        root: Bytes of a tar file with all of its files.
+        changes: Dockerfile instructions such as `USER postgres`.
+
+    Raises:
+        EngineError: the engine refuses it.
+    """
+    command = ["docker", "import", *(part for change in changes for part in ("--change", change)), "-", image]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stdin is not None and process.stderr is not None
+    # An engine that refuses does not read on; its reason is told below.
+    with contextlib.suppress(BrokenPipeError), process.stdin:
+        for block in root:
+            process.stdin.write(block)
+    reason = process.stderr.read().decode(errors="replace")
+    if process.wait() != 0:
+        raise EngineError(f"Docker does not take the image {image}: {reason}")
+
+
+def apt(*arguments: str, folder: Path | None = None) -> str:
+    """Run apt-get in `folder`; returns what it prints.
+
+    Raises:
+        EngineError: it failed.
+    """
+    environ = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        done = subprocess.run(
+            ["apt-get", "-qq", *arguments], env=environ, cwd=folder, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError as e:
+        raise EngineError(
+            "Here is neither an image registry nor apt-get. Install Docker, and pull or load the images, by hand."
+        ) from e
+    if done.returncode != 0:
+        raise EngineError(f"apt-get {' '.join(arguments)} failed:\n{done.stderr}")
+    return done.stdout
+
+
+def blocks(path: Path, size: int = 1 << 20) -> Iterator[bytes]:
+    """The content of a file."""
+    with path.open("rb") as file:
+        while block := file.read(size):
+            yield block
+
+
+def _answers() -> bool:
+    return shutil.which("docker") is not None and _run("docker", "version").returncode == 0
+
+
+def _install() -> None:
+    if os.geteuid() != 0:
+        raise EngineError("Docker is not installed. Install it, or run this as root on a Debian system.")
+    apt("update")
+    apt("install", "-y", "--no-install-recommends", *_ENGINE_PACKAGES)
+
+
+def _run(*command: str, timeout: float | None = None) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(command, capture_output=True, check=False, timeout=timeout, stdin=subprocess.DEVNULL)

@@ -1,0 +1,75 @@
+"""Three processes of each service share the work, and do it at least twice as fast as one."""
+
+import asyncio
+import time
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+
+from billow.bus.publish import publish_event
+from billow.client import Billow
+from billow.schemas.events import ImageRef
+from billow.schemas.subjects import original_key
+from billow.testkit.events import make_submitted
+from integration_tests.chaos.verdict import judge
+from integration_tests.cluster import Cluster, Plan
+from integration_tests.cluster.plan import SERVICES
+from integration_tests.conftest import OpenCluster
+
+pytestmark = pytest.mark.timeout(300)
+
+TENANT = "replicas"
+COUNT = 24
+PLAN = Plan(
+    # Two sites have a detector each; they must not be what the three wait for.
+    detect_ms=400.0,
+    recognise_ms=800.0,
+    tag_ms=300.0,
+    environ={f"BILLOW_{service.upper()}_CONCURRENCY": "1" for service in SERVICES},
+)
+"""Next to the sleep everything else is short, also on a busy machine."""
+LEAST_SHARE = 0.1
+"""Of a service's messages, what each of three processes sends at least; a third would be even."""
+
+
+def page() -> bytes:
+    return cv2.imencode(".jpg", np.full((640, 480, 3), 200, np.uint8))[1].tobytes()
+
+
+async def seconds_for(cluster: Cluster) -> float:
+    """How long the documents take from the first submission until the last is completed; counts them too."""
+    async with Billow(cluster.url, tenant=TENANT) as billow, cluster.bus() as bus:
+        # The first one opens connections and makes the bucket.
+        await billow.submit(page(), source="x.png", document_id="first")
+        assert (await billow.result("first", timeout=120)).status == "completed"
+        names = [f"doc-{number}" for number in range(COUNT)]
+        picture = ImageRef(key=original_key("first"))
+        started = time.monotonic()
+        await asyncio.gather(
+            *(publish_event(bus, make_submitted(name, tenant=TENANT, image=picture)) for name in names)
+        )
+        records = await asyncio.gather(*(billow.result(name, timeout=150) for name in names))
+        taken = time.monotonic() - started
+        assert {record.status for record in records} == {"completed"}
+        assert all("text-recognition" in record.models for record in records)
+        seen = await judge(bus, cluster.database_url, TENANT, ["first", *names])
+    assert seen.good and seen.completed == COUNT + 1, seen
+    return taken
+
+
+async def test_three_of_each_service_share_the_work_and_are_twice_as_fast(open_cluster: OpenCluster) -> None:
+    async with open_cluster(PLAN) as cluster:
+        alone = await seconds_for(cluster)
+
+    async with open_cluster(msgspec.structs.replace(PLAN, replicas=3)) as cluster:
+        before = {service: await cluster.sent_by(service) for service in SERVICES}
+        together = await seconds_for(cluster)
+        for service in SERVICES:
+            after = await cluster.sent_by(service)
+            sent = {who: count - before[service].get(who, 0) for who, count in after.items()}
+            assert len(sent) == 3, sent
+            assert min(sent.values()) > LEAST_SHARE * sum(sent.values()), (service, sent)
+    print(f"one of each: {alone:.1f} s, three: {together:.1f} s for {COUNT} documents: {alone / together:.2f} x")
+    assert alone >= 2 * together, f"{alone:.1f} s by one, {together:.1f} s by three: {alone / together:.2f} x"
