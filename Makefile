@@ -7,8 +7,8 @@ UV := .tools/bin/uv
 RUN := $(UV) run --frozen --all-groups --no-progress
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-integration test-tensorflow test-onnxruntime-gpu lint format types schemas imports bench-accuracy \
-	bench-overhead bench-memory bench-image-store bench-ocr bench-sizes bench-serving bench-bus bench-scaling bench-swap clean
+.PHONY: help setup demo up test test-integration test-tensorflow test-onnxruntime-gpu lint format types schemas topology chaos bench-accuracy \
+	bench-overhead bench-memory bench-image-store bench-ocr bench-sizes bench-serving bench-bus bench-scaling bench-swap bench-replay bench-rebuild clean
 
 help: ## List these doors
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -40,8 +40,9 @@ test: .venv/.full ## Run the unit, contract and component tests
 	@.venv/bin/billow models pull >/dev/null
 	@.venv/bin/pytest -q
 
-test-integration: .venv/.full ## Test several services at once, on real servers
+test-integration: .venv/.full ## Test several services at once, on real servers in containers
 	@.venv/bin/billow models pull >/dev/null
+	@.venv/bin/python -m integration_tests.images
 	@.venv/bin/pytest -q integration_tests
 
 test-tensorflow: $(UV) ## Test the TensorFlow runtime in an environment of its own (1.8 GB)
@@ -64,6 +65,14 @@ format: .venv/.full ## Format the code
 
 types: .venv/.full ## Check the types (pyright, strict)
 	@.venv/bin/pyright
+
+topology: .venv/.full ## Write the event catalogue and the users of NATS from the declared topology
+	@.venv/bin/billow topology export catalogue --output docs/events.md
+	@.venv/bin/billow topology export permissions --domain hub --site desk --output deploy/nats/users.conf
+
+chaos: .venv/.full ## 1,000 documents while something breaks every five seconds (ARGS="--seed 7 --seconds 600")
+	@.venv/bin/python -m integration_tests.images
+	@.venv/bin/python -m integration_tests.chaos $(ARGS)
 
 schemas: .venv/.full ## Export the JSON Schemas of events and records
 	@.venv/bin/python -m billow.schemas.export schemas/json
@@ -97,6 +106,12 @@ bench-scaling: .venv/.full ## 1 to 16 workers of a model that sleeps
 
 bench-swap: .venv/.full ## A model is swapped while 500 documents are under way
 	@.venv/bin/python -m benchmarks.swap $(ARGS)
+
+bench-rebuild: .venv/.full ## The database from the stream, on SQLite and PostgreSQL: documents/s
+	@.venv/bin/python -m benchmarks.rebuild $(ARGS)
+
+bench-replay: .venv/.full ## 10,000 documents replayed, and single documents beside a replay
+	@.venv/bin/python -m benchmarks.replay $(ARGS)
 
 clean: ## Remove what was installed here
 	rm -rf .venv .tools .pytest_cache .ruff_cache

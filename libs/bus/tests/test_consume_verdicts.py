@@ -13,7 +13,7 @@ from billow.bus import headers, verdict
 from billow.bus.connection import Bus
 from billow.bus.deadletters import read_dead_letter
 from billow.bus.delivery import Delivery
-from billow.bus.provision import ensure_consumer
+from billow.bus.planning.apply import change_consumer
 from billow.bus.publish import publish_event
 from billow.bus.topology import DEADLETTERS, MAX_DELIVERIES, OCR
 from billow.bus.waits import Waits
@@ -101,7 +101,7 @@ async def test_a_message_that_kills_its_holder_is_buried_before_it_is_handled_ag
         handled += 1
 
     await publish_event(bus, make_submitted())
-    await ensure_consumer(bus, QUICK)
+    await change_consumer(bus, QUICK)
     # A holder that dies leaves no word: the message comes back after ack_wait.
     subscription = await bus.js.pull_subscribe_bind("ocr", "DOCUMENTS")
     for delivery in range(1, MAX_DELIVERIES + 1):
@@ -130,7 +130,7 @@ async def test_what_was_in_hand_when_others_killed_the_process_is_tried_alone(bu
 
     for n in range(4):
         await publish_event(bus, make_submitted(f"doc-{n}"))
-    await ensure_consumer(bus, QUICK)
+    await change_consumer(bus, QUICK)
     subscription = await bus.js.pull_subscribe_bind("ocr", "DOCUMENTS")
     for _ in range(MAX_DELIVERIES):
         messages: list[Msg] = []
@@ -153,7 +153,7 @@ async def test_a_trial_that_ends_in_an_orderly_wait_is_not_the_last_one(bus: Bus
             raise TransientError("the model is away", delay=0.05)
 
     await publish_event(bus, make_submitted())
-    await ensure_consumer(bus, QUICK)
+    await change_consumer(bus, QUICK)
     subscription = await bus.js.pull_subscribe_bind("ocr", "DOCUMENTS")
     for _ in range(MAX_DELIVERIES):
         await subscription.fetch(1, timeout=5)

@@ -18,6 +18,7 @@ from nats.js import JetStreamContext, api
 from nats.js.object_store import ObjectStore
 
 from billow.bus.embedded import EmbeddedServer
+from billow.bus.faults import BusyError
 from billow.bus.images import ImageStore
 from billow.bus.objects import info_subject
 from billow.runtime.errors import PermanentError, TransientError
@@ -240,7 +241,9 @@ async def test_bus_away_and_back(embedded_server: EmbeddedServer) -> None:
 async def test_full_bucket_keeps_the_old_image(store: ImageStore, js: JetStreamContext) -> None:
     await js.create_object_store("IMAGES_acme", config=api.ObjectStoreConfig(max_bytes=KIB * KIB))
     await store.put("acme", "k", b"old")
-    with pytest.raises(TransientError):
-        await store.put("acme", "k", os.urandom(3 * KIB * KIB))
+    for _ in range(3):
+        with pytest.raises(BusyError, match="full") as caught:
+            await store.put("acme", "k", os.urandom(3 * KIB * KIB))
+        assert 1 <= caught.value.delay <= 60
     assert await store.get("acme", "k") == b"old"
     assert sum((await _chunk_subjects(js)).values()) == 1

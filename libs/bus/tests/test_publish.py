@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from billow.bus.connection import Bus
-from billow.bus.outcome import OutcomeWatch, latest_record
+from billow.bus.outcome import Outcomes, latest_record
 from billow.bus.publish import already_stated, latest_event, publish, publish_event
 from billow.bus.topology import DOCUMENTS
 from billow.runtime.errors import PermanentError
@@ -25,7 +25,7 @@ async def test_an_event_is_json_with_a_trace_under_its_subject(bus: Bus) -> None
     message = await bus.js.get_last_msg(DOCUMENTS.name, "documents.default.submitted.doc-1")
     fields = message.headers or {}
     assert fields["Content-Type"] == "application/json"
-    assert fields["Nats-Msg-Id"] == "doc-1.1.submitted"
+    assert fields["Nats-Msg-Id"] == "default.doc-1.1.submitted"
     assert fields["traceparent"].startswith("00-")
     assert msgspec.json.decode(message.data or b"")["type"] == "document.submitted.v1"
 
@@ -52,7 +52,7 @@ async def test_each_revision_has_its_own_record_in_whatever_order_they_end(bus: 
         await publish_event(bus, make_completed("doc-1", revision=revision))
     await bus.js.publish("documents.default.completed.doc-1", b"nonsense")
     for revision in (1, 2, 3):
-        async with OutcomeWatch(bus, "default", "doc-1", revision) as watch:
+        async with Outcomes(bus, "default").watch("doc-1", revision) as watch:
             assert (await watch.record(5)).revision == revision
     newest = await latest_record(bus, "default", "doc-1")
     assert newest is not None
@@ -68,3 +68,18 @@ async def test_what_is_too_large_is_refused_and_the_connection_lives(bus: Bus, b
         await publish(bus, "documents.default.recognized.d", data, message_id="1", stream="DOCUMENTS", extra={})
     assert caught.value.code == "message_too_large"
     await publish_event(bus, make_submitted("doc-1"))
+
+
+async def test_two_tenants_may_use_one_document_id(bus: Bus) -> None:
+    for tenant in ("one", "two"):
+        await publish_event(bus, make_submitted("doc-1", tenant=tenant))
+    assert (await bus.js.stream_info(DOCUMENTS.name)).state.messages == 2
+
+
+async def test_what_was_erased_can_be_said_anew_within_the_duplicate_window(bus: Bus) -> None:
+    await publish_event(bus, make_submitted("doc-1"))
+    await bus.js.purge_stream(DOCUMENTS.name, subject="documents.default.*.doc-1")
+    await publish_event(bus, make_submitted("doc-1"))
+    await publish_event(bus, make_submitted("doc-1", source="again.jpg"))
+    found = await latest_event(bus, Submitted, "default", "doc-1")
+    assert found is not None

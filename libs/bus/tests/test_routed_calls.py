@@ -154,6 +154,13 @@ async def test_a_change_acts_also_after_a_restart_of_the_server(
         assert (await ask(client, "doc-3")).model == NEW
 
 
+async def test_what_a_replay_asks_for_wins_over_the_route(bus: Bus, client: InferenceClient) -> None:
+    async with serving(bus, SETTING), serving(bus, OLD), serving(bus, NEW):
+        await set_route(bus, client)
+        assert (await ask(client, "doc-1", asked={TASK: NEW})).model == NEW
+        assert (await ask(client, "doc-1", asked={"another-task": NEW})).model == OLD
+
+
 async def test_documents_keep_to_their_side_of_a_canary(bus: Bus, client: InferenceClient) -> None:
     route = msgspec.structs.replace(ROUTE, weights={NEW: 0.4})
     async with serving(bus, OLD) as old, serving(bus, NEW) as new:

@@ -9,7 +9,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from billow.runtime.errors import TransientError
 from billow.runtime.settings import load
@@ -31,14 +32,31 @@ def schema(path: Path) -> list[str]:
         connection.close()
 
 
-def test_an_empty_database_becomes_what_the_tables_say(tmp_path: Path) -> None:
-    path = tmp_path / "records.db"
-    migrate(url(path))
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.connect() as connection:
-        differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
-    engine.dispose()
+async def test_an_empty_database_becomes_what_the_tables_say(database_url: str) -> None:
+    await asyncio.to_thread(migrate, database_url)
+    engine = create_async_engine(database_url)
+    async with engine.connect() as connection:
+        differences = await connection.run_sync(
+            lambda sync: compare_metadata(MigrationContext.configure(sync), Base.metadata)
+        )
+    await engine.dispose()
     assert differences == []
+
+
+def test_migrating_a_database_again_is_safe(database_url: str) -> None:
+    migrate(database_url)
+    migrate(database_url)
+
+
+async def test_a_schema_of_its_own_is_migrated_apart(postgres_url: str) -> None:
+    engine = create_async_engine(postgres_url)
+    async with engine.begin() as connection:
+        await connection.execute(text("CREATE SCHEMA apart"))
+    await asyncio.to_thread(migrate, postgres_url, schema="apart")
+    async with engine.connect() as connection:
+        places = await connection.execute(text("SELECT schemaname FROM pg_tables WHERE tablename = 'records'"))
+        assert places.scalars().all() == ["apart"]
+    await engine.dispose()
 
 
 def test_migrating_again_changes_nothing(tmp_path: Path) -> None:
@@ -57,8 +75,8 @@ def test_readers_and_writers_do_not_block_each_other_afterwards(tmp_path: Path) 
     connection.close()
 
 
-async def test_several_services_may_start_at_once(tmp_path: Path) -> None:
-    stores = [Store.create(url(tmp_path / "records.db")) for _ in range(5)]
+async def test_several_services_may_start_at_once(database_url: str) -> None:
+    stores = [Store.create(database_url) for _ in range(5)]
     try:
         await asyncio.gather(*(store.migrate() for store in stores))
         assert [await store.count() for store in stores] == [0] * 5

@@ -10,6 +10,7 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import msgspec
 import structlog
@@ -21,7 +22,7 @@ from billow.bus.connection import Bus
 from billow.bus.faults import translated
 from billow.bus.publish import find_event, publish_event
 from billow.schemas import codec, subjects
-from billow.schemas.events import Cancelled, Event, event_id
+from billow.schemas.events import Cancelled, Erased, Event, event_id
 
 log = structlog.get_logger()
 
@@ -138,12 +139,21 @@ class Cancellations:
     async def _on_message(self, message: Msg) -> None:
         fields = message.headers or {}
         try:
-            event = codec.decode(message.data, Cancelled, fields.get(headers.CONTENT_TYPE))
+            # A union is not a `type` to the type checker, though it decodes to its members.
+            type_ = cast("type[Cancelled | Erased]", Cancelled | Erased)
+            event = codec.decode(message.data, type_, fields.get(headers.CONTENT_TYPE))
         except codec.CodecError as e:
             log.warning("unreadable cancellation", subject=message.subject, reason=str(e))
             return
         if message.subject != f"cancelled.{event.tenant}.{event.document_id}":
             log.warning("cancellation of another document than its subject says", subject=message.subject)
+            return
+        if isinstance(event, Erased):
+            # Work in hand stops. It is not remembered: the same id may be submitted anew.
+            for (tenant, document_id, *_), listeners in list(self._watchers.items()):
+                if (tenant, document_id) == (event.tenant, event.document_id):
+                    for listener in list(listeners):
+                        listener()
             return
         self._remember(event)
         for listener in list(self._watchers.get(_key(event), ())):

@@ -1,6 +1,8 @@
 """Moves the bytes of objects in pipelines: many chunks in flight, and no more bytes than a connection bears."""
 
 import asyncio
+from collections.abc import Callable
+from typing import cast
 
 import msgspec
 from nats.aio.client import Client
@@ -21,8 +23,6 @@ SLICE = 4 * 1024 * 1024
 
 _BURST = 512 * 1024
 """bytes published before the event loop gets a turn; 4 MB in one go take nearly twice as long."""
-_LOOK_BACK = 256
-"""Acknowledgements looked at before each chunk; all that can be in flight, at the usual size."""
 
 
 class _Ack(msgspec.Struct):
@@ -52,58 +52,89 @@ class Uploader:
             TimeoutError: no acknowledgement for `timeout` seconds.
             nats.errors.Error: the connection is closed, or down with its buffer full.
         """
-        acks: list[asyncio.Future[None]] = []
-        refusals: list[Error] = []
+        acks, view = _Acks(), memoryview(data)
         try:
             for start in range(0, len(data), chunk_size):
-                if any(ack.done() and ack.exception() for ack in acks[-_LOOK_BACK:]):
+                if acks.refusal is not None:
                     break
-                acks.append(await self._publish(subject, data[start : start + chunk_size]))
+                await self._publish(subject, view[start : start + chunk_size], acks)
                 if start // _BURST != (start + chunk_size) // _BURST:
                     # Publishing only fills a buffer. Let the client write it out, while the rest is prepared.
                     await asyncio.sleep(0)
-            for ack in acks:
-                # After a refusal too: what is still under way would otherwise arrive after its purge.
-                try:
-                    await asyncio.wait_for(ack, self._timeout)
-                except Error as e:
-                    refusals.append(e)
-            if refusals:
-                raise refusals[0]
+            # After a refusal too: what is still under way would otherwise arrive after its purge.
+            await acks.all(self._timeout)
         finally:
-            for ack in acks:
-                if not ack.cancel() and not ack.cancelled():
-                    ack.exception()  # seen, so that nobody reports it as never retrieved
-        return len(acks)
+            acks.close()
+        if acks.refusal is not None:
+            raise acks.refusal
+        return acks.count
 
-    async def _publish(self, subject: str, chunk: bytes) -> asyncio.Future[None]:
+    async def _publish(self, subject: str, chunk: memoryview, acks: "_Acks") -> None:
         taken = await self._budget.take(len(chunk))
-        ack: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        ack.add_done_callback(lambda _: self._budget.give(taken))
-        try:
-            reply = await self._replies.open(lambda message: _settle(ack, message))
-            ack.add_done_callback(lambda _: self._replies.close(reply))
-            await self._client.publish(subject, chunk, reply=reply)
-        except BaseException:
-            ack.cancel()
-            raise
-        return ack
+        reply = ""
+
+        def end() -> None:
+            self._budget.give(taken)
+            self._replies.close(reply)
+
+        acks.expect(end)
+        reply = await self._replies.open(lambda message: acks.settle(end, message))
+        # The client joins the pieces of what it sends, so a view will do and saves a copy.
+        await self._client.publish(subject, cast("bytes", chunk), reply=reply)
 
 
-def _settle(ack: asyncio.Future[None], message: Msg) -> None:
-    if ack.done():
-        return
-    if (message.headers or {}).get("Status") == "503":
-        ack.set_exception(NoStreamResponseError())
-        return
+class _Acks:
+    """The acknowledgements of one upload."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.refusal: Error | None = None
+        """The first one."""
+        self._waiting: set[Callable[[], None]] = set()
+        self._ended: asyncio.Future[None] | None = None
+
+    def expect(self, end: Callable[[], None]) -> None:
+        """One more; `end` is called when it is here, or no longer waited for."""
+        self.count += 1
+        self._waiting.add(end)
+
+    def settle(self, end: Callable[[], None], message: Msg) -> None:
+        """It is here."""
+        if end in self._waiting:
+            self._waiting.remove(end)
+            end()
+            self.refusal = self.refusal or _refusal(message)
+            if not self._waiting and self._ended is not None and not self._ended.done():
+                self._ended.set_result(None)
+
+    async def all(self, timeout: float) -> None:
+        """Wait until none is missing.
+
+        Raises:
+            TimeoutError: none came for `timeout` seconds.
+        """
+        self._ended = asyncio.get_running_loop().create_future()
+        while missing := len(self._waiting):
+            await asyncio.wait({self._ended}, timeout=timeout)
+            if len(self._waiting) == missing:
+                raise TimeoutError("no part of it is acknowledged")
+
+    def close(self) -> None:
+        """Wait no more."""
+        for end in self._waiting:
+            end()
+        self._waiting.clear()
+
+
+def _refusal(message: Msg) -> Error | None:
+    """What the acknowledgement says; None if the chunk is stored."""
+    if not message.data and (message.headers or {}).get("Status") == "503":
+        return NoStreamResponseError()
     try:
         error = _ack_decoder.decode(message.data).error
     except msgspec.DecodeError:
         error = ApiError(description="an acknowledgement that is none")
-    if error is None:
-        ack.set_result(None)
-    else:
-        ack.set_exception(APIError(code=error.code, err_code=error.err_code, description=error.description))
+    return error and APIError(code=error.code, err_code=error.err_code, description=error.description)
 
 
 class _Slice:

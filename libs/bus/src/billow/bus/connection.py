@@ -13,6 +13,7 @@ from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
 from billow.bus.settings import Access, Servers
+from billow.bus.tolerant import TolerantClient
 from billow.runtime.errors import BillowError, StackUnreachableError
 
 _PENDING_BYTES = 16 * 1024 * 1024
@@ -47,7 +48,7 @@ class Bus:
             StackUnreachableError: nothing answered within `timeout` seconds, or nobody let us in.
             UsageError: the credentials cannot be used.
         """
-        client = Client()
+        client = TolerantClient()
         bus_box: list[Bus] = []
         servers = Servers(url)
         who = servers.known_as(access or Access.from_environment())

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import structlog
@@ -19,10 +20,11 @@ from billow.bus.sharing import Sharing
 from billow.bus.topology import ConsumerSpec
 from billow.bus.verdict import Verdicts
 from billow.runtime import trace
+from billow.runtime.process import Lifecycle
 from billow.runtime.tasks import end_tasks
 from billow.schemas.labels import Lane
 
-__all__ = ["LOOKAHEAD", "Delivery", "EventConsumer", "Handler"]
+__all__ = ["LOOKAHEAD", "Delivery", "EventConsumer", "Handler", "run_consumers"]
 
 LOOKAHEAD = 1_000
 """Messages that a consumer holds at most to find whose turn it is."""
@@ -226,3 +228,16 @@ class EventConsumer:
                 _, late = await asyncio.wait(late, timeout=_LAST_SECONDS)
                 await end_tasks(late)
         self._alive.stop()
+
+
+async def run_consumers(consumers: Sequence[EventConsumer], lifecycle: Lifecycle) -> None:
+    """Start them all, say that the process takes work, and run them until it is told to stop.
+
+    Raises:
+        TransientError: the server did not answer at the start.
+        BillowError: the connection is gone for good.
+    """
+    for consumer in consumers:
+        await consumer.start()
+    lifecycle.ready()
+    await asyncio.gather(*(consumer.run(lifecycle.stopping) for consumer in consumers))

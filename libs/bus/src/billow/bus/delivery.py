@@ -1,7 +1,7 @@
 """What a handler gets: one message, and how to speak of it."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from nats.aio.msg import Msg
 
@@ -12,6 +12,7 @@ from billow.schemas.events import Event
 
 E = TypeVar("E", bound=Event)
 
+_RUN_TOKENS = 5
 _DOTS = 8
 """in an acknowledgement's subject, `$JS.ACK.<stream>.<consumer>.<deliveries>...`; with a domain there are more"""
 
@@ -34,6 +35,11 @@ class Delivery:
         return self._message.subject
 
     @property
+    def sequence(self) -> int:
+        """In the stream: a later event has a higher one."""
+        return self._message.metadata.sequence.stream
+
+    @property
     def data(self) -> bytes:
         """The payload as it came."""
         return self._message.data
@@ -51,7 +57,7 @@ class Delivery:
         self.charged = (self.charged or 0.0) + ms
 
     def event(self, type_: type[E]) -> E:
-        """Decode the payload and check that it is about the tenant and document of its subject.
+        """Decode the payload and check that it is about the tenant, document and run of its subject.
 
         Raises:
             PermanentError: it is not; code `undecodable_event` or `misaddressed_event`.
@@ -64,14 +70,35 @@ class Delivery:
                 f"The event on {self.subject} cannot be read: {e}. Publish it again as the schema says.",
                 code="undecodable_event",
             ) from e
-        _, tenant, _, document_id = message.subject.split(".")
-        if (event.tenant, event.document_id) != (tenant, document_id):
+        place = place_of(message.subject)
+        if (event.tenant, event.run_id, event.document_id) != (place.tenant, place.run_id, place.document_id):
+            run = "" if event.run_id is None else f" of run {event.run_id!r}"
             raise PermanentError(
-                f"The event says tenant {event.tenant!r} and document {event.document_id!r}, its subject "
+                f"The event says tenant {event.tenant!r} and document {event.document_id!r}{run}, its subject "
                 f"{self.subject} says otherwise. Publish it under the subject of its document.",
                 code="misaddressed_event",
             )
         return event
+
+
+class Place(NamedTuple):
+    """What the subject of an event says."""
+
+    tenant: str
+    run_id: str | None
+    event: str
+    document_id: str
+
+
+def place_of(subject: str) -> Place:
+    """Read `documents.<tenant>.<event>.<document_id>` or `runs.<tenant>.<run_id>.<event>.<document_id>`.
+
+    Of another subject the tenant comes second and the last token stands for the document.
+    """
+    tokens = subject.split(".")
+    if tokens[0] == "runs" and len(tokens) == _RUN_TOKENS:
+        return Place(*tokens[1:])
+    return Place(tokens[1], None, tokens[-2], tokens[-1])
 
 
 Handler = Callable[[Delivery], Awaitable[None]]

@@ -1,49 +1,57 @@
 """sha256 without holding up the event loop."""
 
 import asyncio
+import contextlib
 import hashlib
+from queue import SimpleQueue
+from threading import Thread
 
 LARGE = 512 * 1024
 """bytes; working on fewer is not worth handing them to a thread."""
 
 
 class RunningDigest:
-    """A sha256 over chunks as they arrive, computed in threads meanwhile, so that hashing costs no extra time."""
+    """A sha256 over chunks as they arrive, computed in a thread of its own meanwhile, so that hashing costs less time.
+
+    Not in the loop's threads: it waits for the network, and others need those.
+    """
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
-        self._waiting: list[bytes] = []
+        self._chunks: SimpleQueue[bytes | None] = SimpleQueue()
         self._size = 0
-        self._task: asyncio.Task[None] | None = None
+        self._done: asyncio.Future[None] | None = None
 
     def feed(self, chunk: bytes) -> None:
         """Add the next bytes."""
-        self._waiting.append(chunk)
+        self._chunks.put(chunk)
         self._size += len(chunk)
-        self._go_on()
+        if self._done is None and self._size > LARGE:
+            loop = asyncio.get_running_loop()
+            self._done = loop.create_future()
+            Thread(target=self._run, args=(loop, self._done), name="digest", daemon=True).start()
 
     async def finish(self) -> bytes:
         """The digest of all that was fed."""
-        while self._task is not None:
-            await asyncio.wait({self._task})
-        self._update(self._take())
+        self.close()
+        if self._done is not None:
+            await asyncio.shield(self._done)
+        else:
+            self._drain()
         return self._hash.digest()
 
-    def _go_on(self) -> None:
-        if self._task is None and self._size > LARGE:
-            self._task = asyncio.create_task(asyncio.to_thread(self._update, self._take()))
-            self._task.add_done_callback(self._done)
+    def close(self) -> None:
+        """No more will be fed. Safe to call twice."""
+        self._chunks.put(None)
 
-    def _done(self, _: asyncio.Task[None]) -> None:
-        self._task = None
-        self._go_on()
+    def _run(self, loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:
+        self._drain()
+        # The loop may be gone by now, and with it whoever waited.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(lambda: done.done() or done.set_result(None))
 
-    def _take(self) -> list[bytes]:
-        chunks, self._waiting, self._size = self._waiting, [], 0
-        return chunks
-
-    def _update(self, chunks: list[bytes]) -> None:
-        for chunk in chunks:
+    def _drain(self) -> None:
+        while (chunk := self._chunks.get()) is not None:
             self._hash.update(chunk)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 import structlog
@@ -13,7 +13,7 @@ from billow.bus.clock import ServerClock
 from billow.bus.connection import Bus
 from billow.bus.publish import already_stated
 from billow.bus.topology import ConsumerSpec
-from billow.runtime.errors import PermanentError
+from billow.runtime.errors import PermanentError, TransientError
 from billow.schemas.events import Analyzed, Event, Recognized
 
 log = structlog.get_logger()
@@ -81,8 +81,11 @@ class Guard:
         if again:
             await self._inquiry.still_waiting(event)
         scope = asyncio.timeout(left)
+        stopped = False
 
         def stop() -> None:
+            nonlocal stopped
+            stopped = True
             if not scope.expired():
                 scope.reschedule(asyncio.get_running_loop().time())
 
@@ -93,6 +96,10 @@ class Guard:
         except TimeoutError:
             if scope.expired() and await self._is_cancelled(event, again=again):
                 return
+            if scope.expired() and stopped:
+                # Erased: the message is taken out of the stream, and comes again only if it is of a new document.
+                await self._inquiry.forget(event)
+                raise TransientError(f"Document {event.document_id} is being erased", delay=5) from None
             if scope.expired() and event.deadline is not None:
                 raise too_late(event.deadline) from None
             raise
@@ -137,4 +144,7 @@ def too_late(deadline: datetime) -> PermanentError:
 
 
 def _submitted_at(event: Event) -> datetime:
+    if event.run_id is not None:
+        # A replay is cancelled by taking its events out of the stream: there is nothing to look for.
+        return datetime.max.replace(tzinfo=UTC)
     return event.origin.submitted_at if isinstance(event, Recognized | Analyzed) else event.occurred_at

@@ -20,11 +20,19 @@ DEAD_DELIVERIES = "Billow-Dead-Deliveries"
 DEAD_SEQUENCE = "Billow-Dead-Sequence"
 """`<stream>:<sequence>` of the message that died."""
 DEAD_TRACEBACK = "Billow-Dead-Traceback"
+"""Its end, as `escaped` makes it."""
+DEAD_DOCUMENT = "Billow-Dead-Document"
+"""Document id of inference work, whose subject does not say it."""
 DEAD_SIZE = "Billow-Dead-Size"
 """bytes of a payload that had to be cut, as it left no room for the reason."""
+OF_DEATH = "billow-dead-"
+"""How the headers begin that a dead letter adds, in lower case."""
+REDRIVE_OF = "Billow-Redrive-Of"
+"""Sequence of the dead letter that a message was made from."""
 
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_ESCAPE = re.compile(r"\\(.)")
 
 
 def is_name(key: str) -> bool:
@@ -40,3 +48,16 @@ def size_of(fields: Mapping[str, str]) -> int:
 def one_line(value: str, limit: int = 4000) -> str:
     """A header value: NATS headers end at a line break, so breaks become ` | `."""
     return " | ".join(value.splitlines())[:limit]
+
+
+def escaped(value: str, limit: int = 4000) -> str:
+    """The end of a text of several lines as a header value; `unescaped` gives the lines back."""
+    if len(value) > limit:
+        value = f"...\n{value[-limit:]}"
+    value = value.replace("\\", "\\\\")
+    return "\\n".join(value.splitlines())
+
+
+def unescaped(value: str) -> str:
+    """Undo `escaped`."""
+    return _ESCAPE.sub(lambda match: "\n" if match[1] == "n" else match[1], value)

@@ -5,7 +5,9 @@ wait for an acknowledgement a chunk, and fetches all chunks with one request.
 """
 
 import asyncio
+import time
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import nats.errors
@@ -18,12 +20,14 @@ from nats.nuid import NUID
 from billow.bus import objects
 from billow.bus.chunks import CHUNK_SIZE, Downloader, Uploader
 from billow.bus.digests import LARGE, RunningDigest, sha256_of
-from billow.bus.faults import translated
+from billow.bus.faults import BusyError, translated
 from billow.bus.image_faults import check_readable, contended, damaged, missing
 from billow.bus.objects import NoBucketError, NoMessageError, ObjectInfo, Stored
+from billow.bus.pressure import pressure_of
 from billow.bus.replies import Replies
-from billow.bus.topology import IMAGES_MAX_AGE
+from billow.bus.topology import DOCUMENTS, IMAGES_MAX_AGE
 from billow.runtime.errors import PermanentError
+from billow.runtime.tasks import end_tasks
 from billow.schemas.subjects import images_bucket
 
 MAX_KEY = 255
@@ -33,6 +37,8 @@ REUSE_SECONDS = 3600.0
 _ATTEMPTS = 20
 """Of reading or writing a key that others keep replacing."""
 _PURGE_SECONDS = 2.0
+_NEAR_SECONDS = 0.02
+"""A server that answers within so long is waited for also where that is not needed."""
 _WRONG_LAST_SEQUENCE = (10071, 10164)
 """The second one comes from a cluster where the message in the way is not yet agreed upon."""
 _NAME_IN_USE = 10058
@@ -62,7 +68,7 @@ class ImageStore:
         domain: str | None = None,
         *,
         max_age: float = IMAGES_MAX_AGE,
-        replicas: int = 1,
+        replicas: int = 0,
         timeout: float = 10.0,
     ) -> None:
         """Nothing is sent yet.
@@ -71,7 +77,7 @@ class ImageStore:
             client: Connected; it stays the caller's to close.
             domain: JetStream domain of the hub.
             max_age: seconds that images in a bucket created by us live; 0 is for ever.
-            replicas: Of a bucket created by us.
+            replicas: Copies of a bucket created by us; 0 makes as many as `DOCUMENTS` has.
             timeout: seconds without any sign of the bus until a call gives up.
         """
         prefix = f"$JS.{domain}.API" if domain else "$JS.API"
@@ -84,9 +90,14 @@ class ImageStore:
         self._uploader = Uploader(client, replies, timeout)
         self._downloader = Downloader(client, replies, prefix, timeout)
         self._nuid = NUID()
+        self._purging: set[asyncio.Task[None]] = set()
+        self._far = False
+        """Whether the last answer was long in coming."""
 
-    async def ensure_bucket(self, tenant: str, max_age: float | None = None, replicas: int | None = None) -> None:
+    async def ensure_bucket(self, tenant: str, max_age: float | None = None, replicas: int = 0) -> None:
         """Create the tenant's bucket, or make its age (seconds) and replicas what is asked. Idempotent.
+
+        `replicas` 0 keeps what it has.
 
         Raises:
             TransientError: the bus does not answer.
@@ -94,12 +105,16 @@ class ImageStore:
         """
         bucket = images_bucket(tenant)
         max_age = self._max_age if max_age is None else max_age
-        replicas = self._replicas if replicas is None else replicas
+        replicas = replicas or self._replicas
         with translated(f"creating bucket {bucket}"):
             if not await self._create_bucket(bucket, max_age, replicas):
                 found = await self._js.stream_info(objects.stream_name(bucket))
                 await self._js.update_stream(  # pyright: ignore[reportUnknownMemberType]
-                    found.config, max_age=max_age, num_replicas=replicas, allow_direct=True, allow_rollup_hdrs=True
+                    found.config,
+                    max_age=max_age,
+                    num_replicas=replicas or found.config.num_replicas,
+                    allow_direct=True,
+                    allow_rollup_hdrs=True,
                 )
 
     async def put(self, tenant: str, key: str, data: bytes, *, media_type: str | None = None) -> ImageInfo:
@@ -109,8 +124,8 @@ class ImageStore:
         there is none.
 
         Raises:
-            TransientError: the bus does not answer, or the bucket is full. Unless the answer alone was lost, nothing
-                was replaced.
+            BusyError: the bucket is full; nothing was replaced.
+            TransientError: the bus does not answer. Unless the answer alone was lost, nothing was replaced.
             PermanentError: `image_key_invalid`, or the server refuses.
         """
         images_bucket(tenant)  # a bad token is refused first
@@ -118,11 +133,17 @@ class ImageStore:
             raise PermanentError(f"An image key has 1 to {MAX_KEY} characters.", code="image_key_invalid")
         # The digest takes longer than the upload; both run at once.
         hashing = asyncio.create_task(sha256_of(data))
+        pressure, bucket = pressure_of(self._client), images_bucket(tenant)
         try:
             with translated(f"storing image {key!r}"):
-                return await self._put(tenant, key, data, media_type, hashing)
+                info = await self._put(tenant, key, data, media_type, hashing)
+        except BusyError as e:
+            e.delay = pressure.refused(bucket)
+            raise
         finally:
             hashing.cancel()
+        pressure.accepted(bucket)
+        return info
 
     async def get(self, tenant: str, key: str, *, sha256: str | None = None, max_bytes: int | None = None) -> bytes:
         """The bytes under `key`, checked against their digest.
@@ -175,21 +196,29 @@ class ImageStore:
     async def _put(
         self, tenant: str, key: str, data: bytes, media_type: str | None, hashing: asyncio.Task[bytes]
     ) -> ImageInfo:
-        bucket = images_bucket(tenant)
-        try:
-            before = await self._reader.describe(bucket, key)
-        except NoBucketError:
-            await self._create_bucket(bucket, self._max_age, self._replicas)
-            before = None
-        except NoMessageError:
-            before = None
-        if _is_fresh(before, len(data)) and _has_digest(before, await hashing):
-            return ImageInfo(key, len(data), (await hashing).hex())
-        nuid = self._nuid.next().decode()
+        bucket, nuid = images_bucket(tenant), self._nuid.next().decode()
         chunk_size = min(CHUNK_SIZE, self._client.max_payload)
+        asked = time.monotonic()
+        # The leader at once: of what is mostly not there yet, a replica's no would have to be asked of it again.
+        asking = asyncio.create_task(self._reader.describe(bucket, key, leader=True))
+        asking.add_done_callback(lambda _: self._learn(time.monotonic() - asked))
+        sending: asyncio.Task[int] | None = None
         try:
-            chunks = await self._uploader.send(objects.chunks_subject(bucket, nuid), data, chunk_size)
+            # What is there already need not travel; but over a long way the answer is not waited for.
+            await self._near({asking})
+            if not asking.done():
+                sending = self._send(bucket, nuid, data, chunk_size)
+            before = await self._before(bucket, asking, sending)
+            if _is_fresh(before, len(data)) and _has_digest(before, await hashing):
+                if sending is not None:
+                    await sending
+                    await self._purge(bucket, nuid)
+                return ImageInfo(key, len(data), (await hashing).hex())
+            if sending is None or (sending.done() and sending.exception()):
+                sending = self._send(bucket, nuid, data, chunk_size)
+            chunks = await sending
         except BaseException:
+            await end_tasks([asking, *filter(None, [sending])])
             await self._purge(bucket, nuid)
             raise
         digest = await hashing
@@ -205,6 +234,23 @@ class ImageStore:
         )
         await self._replace(info, before)
         return ImageInfo(key, len(data), digest.hex())
+
+    async def _before(
+        self, bucket: str, asking: asyncio.Task[Stored], sending: asyncio.Task[int] | None
+    ) -> Stored | None:
+        """What describes the key now; makes the bucket where there is none, which no chunk can have found then."""
+        try:
+            return await asking
+        except NoBucketError:
+            if sending is not None:
+                await asyncio.wait({sending})
+            await self._create_bucket(bucket, self._max_age, self._replicas)
+            return None
+        except NoMessageError:
+            return None
+
+    def _send(self, bucket: str, nuid: str, data: bytes, chunk_size: int) -> asyncio.Task[int]:
+        return asyncio.create_task(self._uploader.send(objects.chunks_subject(bucket, nuid), data, chunk_size))
 
     async def _replace(self, info: ObjectInfo, before: Stored | None) -> None:
         """Make `info` what its key means, and remove the chunks of exactly that which it replaces.
@@ -225,7 +271,18 @@ class ImageStore:
             await self._purge(info.bucket, info.nuid)
             raise contended(info.name)
         if before is not None and before.info is not None and not before.info.deleted:
-            await self._purge(info.bucket, before.info.nuid)
+            purging = asyncio.create_task(self._purge(info.bucket, before.info.nuid))
+            self._purging.add(purging)
+            purging.add_done_callback(self._purging.discard)
+            # The image is safe by now; over a long way the answer is not waited for either.
+            await self._near({purging})
+
+    async def _near(self, tasks: set[asyncio.Task[Any]]) -> None:
+        """Wait for them as long as a server nearby may take."""
+        await asyncio.wait(tasks, timeout=0 if self._far else _NEAR_SECONDS)
+
+    def _learn(self, seconds: float) -> None:
+        self._far = seconds > _NEAR_SECONDS
 
     async def _describe(self, info: ObjectInfo, before: Stored | None) -> bool:
         """Publish what describes an object; False if it is no longer `before` that this would replace."""
@@ -272,12 +329,15 @@ class ImageStore:
         size = info.size or 0
         digest = RunningDigest()
         stream, subject = objects.stream_name(bucket), objects.chunks_subject(bucket, info.nuid)
-        if leader:
-            chunks = await self._reader.chunks(bucket, subject, size)
-            for chunk in chunks:
-                digest.feed(chunk)
-        else:
-            chunks = await self._downloader.fetch(stream, subject, size, info.chunks or 1, digest)
+        try:
+            if leader:
+                chunks = await self._reader.chunks(bucket, subject, size)
+                for chunk in chunks:
+                    digest.feed(chunk)
+            else:
+                chunks = await self._downloader.fetch(stream, subject, size, info.chunks or 1, digest)
+        finally:
+            digest.close()
         length = sum(map(len, chunks))
         if length < size:
             return None
@@ -291,13 +351,20 @@ class ImageStore:
     async def _create_bucket(self, bucket: str, max_age: float, replicas: int) -> bool:
         """False if there is one with another configuration."""
         try:
-            config = objects.bucket_config(bucket, max_age=max_age, replicas=replicas)
+            config = objects.bucket_config(bucket, max_age=max_age, replicas=replicas or await self._copies())
             await self._js.add_stream(config)  # pyright: ignore[reportUnknownMemberType]
         except nats.js.errors.BadRequestError as e:
             if e.err_code != _NAME_IN_USE:
                 raise
             return False
         return True
+
+    async def _copies(self) -> int:
+        """As many as of the events that name the images: a bucket with fewer would be lost before them."""
+        try:
+            return (await self._js.stream_info(DOCUMENTS.name)).config.num_replicas or 1
+        except (nats.js.errors.NotFoundError, TimeoutError):
+            return 1
 
     async def _purge(self, bucket: str, nuid: str) -> None:
         """Free the space of chunks that nothing refers to; if it fails, their age ends them."""

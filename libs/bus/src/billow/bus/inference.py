@@ -98,9 +98,10 @@ class InferenceClient:
     ) -> InferenceResult:
         """Have `payload` worked on, on behalf of the document of `event`; the result says by which model.
 
-        The route of the task decides which; without one it is `model`. A route's fallback is asked too when the
-        chosen model does not answer in time, and whoever answers first is taken. A change of the route also moves
-        calls that wait for a model that nobody serves. Work for the shadows goes out after the answer.
+        What a replay asks for wins; else the route of the task decides which, and without one it is `model`. A route's
+        fallback is asked too when the chosen model does not answer in time, and whoever answers first is taken. A
+        change of the route also moves calls that wait for a model that nobody serves. Work for the shadows goes out
+        after the answer.
 
         Idempotent: the request id is made from document, run, model and payload, so a repeated call (`again`: the
         event was delivered before) finds the answer of the first, or goes on waiting for it.
@@ -175,10 +176,12 @@ class InferenceClient:
             await self._put(question, asking, call)
 
     def _choose(self, call: "_Call") -> Choice:
+        event = call.event
+        if isinstance(event, Submitted | Recognized) and (asked := event.asked.get(call.task)):
+            return Choice(model=asked)
         route = self._routes.current(call.task)
         if route is None:
             return Choice(model=call.model)
-        event = call.event
         known = isinstance(event, Submitted | Recognized | Analyzed)
         choice = choose(
             route,

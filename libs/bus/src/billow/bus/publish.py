@@ -3,6 +3,9 @@
 
 import asyncio
 import contextlib
+import itertools
+import secrets
+import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import TypeVar, cast
 
@@ -12,7 +15,8 @@ from nats.js.api import RawStreamMsg
 from billow.bus import headers
 from billow.bus.connection import Bus
 from billow.bus.faults import BusyError, translated
-from billow.bus.topology import DOCUMENTS
+from billow.bus.pressure import pressure_of
+from billow.bus.topology import DOCUMENTS, RUNS
 from billow.runtime import trace
 from billow.runtime.errors import PermanentError, TransientError
 from billow.schemas import codec, subjects
@@ -20,20 +24,36 @@ from billow.schemas.events import EVENT_NAMES, Event
 
 E = TypeVar("E", bound=Event)
 
-_ATTEMPTS = 4
+PATIENCE_SECONDS = 10.0
+"""How long a message is offered again while nobody acknowledges it; choosing a new leader can take seconds."""
 _ACK_SECONDS = 4.0
+_LAST_ACK_SECONDS = 1.0
+"""What an attempt has at least, also the last one."""
+_OF_SUBJECT = "per subject"
+"""How the server says that other subjects of the stream may have room."""
+_PAUSES = (0.1, 0.25, 0.5, 1.0)
+"""seconds between two attempts; the last one repeats"""
 
 
 async def publish(
-    bus: Bus, subject: str, data: bytes, *, message_id: str | None, stream: str, extra: Mapping[str, str]
+    bus: Bus,
+    subject: str,
+    data: bytes,
+    *,
+    message_id: str | None,
+    stream: str,
+    extra: Mapping[str, str],
+    patience: float = PATIENCE_SECONDS,
 ) -> int:
     """Publish and await the server's word that it is stored; returns the stream sequence.
 
-    A time-out is tried again with the same `message_id`, so the server keeps one copy.
+    While there is no answer it is offered again for `patience` seconds, with the same `message_id`, so the server keeps
+    one copy. What it returns from is stored; after BusyError it is not; after any other TransientError nobody knows,
+    and with the same `message_id` it is safe to try again.
 
     Raises:
         BusyError: the stream is full; nothing was accepted.
-        TransientError: no acknowledgement after several attempts.
+        TransientError: no acknowledgement, or no word that it was not stored.
         PermanentError: the server refuses, or `message_too_large`.
     """
     fields = {**extra, trace.HEADER: trace.child(), headers.EXPECTED_STREAM: stream}
@@ -47,34 +67,51 @@ async def publish(
             "parts, or raise `max_payload` of the server.",
             code="message_too_large",
         )
-    for attempt in range(_ATTEMPTS):
+    pressure, end, unsure = pressure_of(bus.client), time.monotonic() + patience, False
+    for attempt in itertools.count():
+        timeout = min(_ACK_SECONDS, max(end - time.monotonic(), _LAST_ACK_SECONDS))
         try:
             with translated(f"publishing {subject}"):
-                ack = await bus.js.publish(subject, data, headers=fields, timeout=_ACK_SECONDS)
-                return ack.seq
-        except BusyError:
+                ack = await bus.js.publish(subject, data, headers=fields, timeout=timeout)
+        except BusyError as e:
+            e.delay = pressure.refused(subject if _OF_SUBJECT in str(e) else stream)
+            if unsure:
+                # An attempt that nobody answered may have found room.
+                raise TransientError(f"{e}; an attempt before may be stored", delay=e.delay) from e
             raise
-        except TransientError:
-            if attempt == _ATTEMPTS - 1:
+        except TransientError as e:
+            unsure = unsure or not isinstance(e.__cause__, nats.js.errors.NoStreamResponseError)
+            pause = _PAUSES[min(attempt, len(_PAUSES) - 1)]
+            if time.monotonic() + pause >= end:
                 raise
-            await asyncio.sleep(0.25 * 2**attempt)
+            await asyncio.sleep(pause)
+        else:
+            pressure.accepted(stream)
+            pressure.accepted(subject)
+            if ack.duplicate and await _is_gone(bus, stream, ack.seq):
+                # The server remembers the id of what was erased since; this is said anew.
+                fields[headers.MSG_ID] = f"{message_id}.{secrets.token_hex(6)}"
+                continue
+            return ack.seq
     raise AssertionError("unreachable")
 
 
 async def publish_event(bus: Bus, event: Event) -> int:
-    """State an event on `DOCUMENTS` as JSON; saying it again within the duplicate window changes nothing.
+    """State an event as JSON; saying it again within the duplicate window changes nothing.
+
+    One of a run goes to `RUNS`, any other to `DOCUMENTS`.
 
     Raises:
         BusyError: the stream is full; nothing was accepted.
         TransientError: no acknowledgement.
     """
-    subject = subjects.document(event.tenant, EVENT_NAMES[type(event)], event.document_id)
     return await publish(
         bus,
-        subject,
+        subjects.stated(event.tenant, event.run_id, EVENT_NAMES[type(event)], event.document_id),
         codec.encode(event),
-        message_id=event.event_id,
-        stream=DOCUMENTS.name,
+        # The server looks for an id in the whole stream, and two tenants may use one document id.
+        message_id=f"{event.tenant}.{event.event_id}",
+        stream=_stream(event.run_id),
         extra={headers.CONTENT_TYPE: codec.JSON},
     )
 
@@ -87,26 +124,28 @@ async def latest_event(bus: Bus, type_: type[E], tenant: str, document_id: str) 
         CodecError: what lies there is not such an event.
     """
     subject = subjects.document(tenant, EVENT_NAMES[type_], document_id)
-    message = await _get(bus, subject)
+    message = await _get(bus, DOCUMENTS.name, subject)
     return None if message is None else _decode(message, type_)
 
 
-async def events(bus: Bus, type_: type[E], tenant: str, document_id: str) -> AsyncGenerator[E]:
+async def events(
+    bus: Bus, type_: type[E], tenant: str, document_id: str, run_id: str | None = None
+) -> AsyncGenerator[E]:
     """All events of this kind about a document, the last one first and then from the oldest on, a direct get each.
 
-    Revisions may end in any order. What cannot be read is passed over.
+    Those of a run lie apart. Revisions may end in any order. What cannot be read is passed over.
 
     Raises:
         TransientError: NATS does not answer.
     """
-    subject = subjects.document(tenant, EVENT_NAMES[type_], document_id)
-    message = await _get(bus, subject)
+    subject, stream = subjects.stated(tenant, run_id, EVENT_NAMES[type_], document_id), _stream(run_id)
+    message = await _get(bus, stream, subject)
     end = (message.seq or 0) if message is not None else 0
     while message is not None:
         with contextlib.suppress(codec.CodecError):
             yield _decode(message, type_)
         after = 1 if message.seq == end else (message.seq or 0) + 1
-        message = await _get(bus, subject, after=after) if after < end else None
+        message = await _get(bus, stream, subject, after=after) if after < end else None
         if message is not None and (message.seq or 0) >= end:
             return
 
@@ -115,20 +154,36 @@ async def find_event(
     bus: Bus, type_: type[E], tenant: str, document_id: str, revision: int, run_id: str | None = None
 ) -> E | None:
     """The event of this kind about one revision and run of a document, or None. Raises as `events`."""
-    async with contextlib.aclosing(events(bus, type_, tenant, document_id)) as found:
+    async with contextlib.aclosing(events(bus, type_, tenant, document_id, run_id)) as found:
         async for event in found:
             if (event.revision, event.run_id) == (revision, run_id):
                 return event
     return None
 
 
-async def _get(bus: Bus, subject: str, *, after: int | None = None) -> RawStreamMsg | None:
+async def _is_gone(bus: Bus, stream: str, sequence: int) -> bool:
+    """Whether a message that was stored has been taken out; work that was done is, so of a work queue nobody asks."""
+    if stream not in (DOCUMENTS.name, RUNS.name):
+        return False
+    with translated(f"reading {stream}"):
+        try:
+            await bus.js.get_msg(stream, seq=sequence, direct=True)
+        except nats.js.errors.NotFoundError:
+            return True
+    return False
+
+
+def _stream(run_id: str | None) -> str:
+    return DOCUMENTS.name if run_id is None else RUNS.name
+
+
+async def _get(bus: Bus, stream: str, subject: str, *, after: int | None = None) -> RawStreamMsg | None:
     """The last message on a subject, or the first one from the sequence `after` on."""
     with translated(f"reading {subject}"):
         try:
             if after is None:
-                return await bus.js.get_last_msg(DOCUMENTS.name, subject, direct=True)
-            return await bus.js.get_msg(DOCUMENTS.name, seq=after, subject=subject, next=True, direct=True)
+                return await bus.js.get_last_msg(stream, subject, direct=True)
+            return await bus.js.get_msg(stream, seq=after, subject=subject, next=True, direct=True)
         except nats.js.errors.NotFoundError:
             return None
 

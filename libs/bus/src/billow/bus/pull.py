@@ -21,8 +21,13 @@ from billow.runtime.tasks import end_task
 log = structlog.get_logger()
 
 _EXPIRES = 30.0
-_HEARTBEAT = 2.0
-_DEAF_AFTER = 2.5 * _HEARTBEAT
+_HEARTBEAT = 1.0
+_DEAF_AFTER = 3 * _HEARTBEAT
+_PROBE_EXPIRES = 1.0
+"""seconds after which a living server answers a request that follows silence, also when it has nothing"""
+_PROBE_DEAF_AFTER = 1.5 * _PROBE_EXPIRES
+_SILENCES = 6
+"""in a row, after which the consumer is made again"""
 _PAUSE_AFTER_REFUSAL = 0.25
 _PAUSE_AFTER_ERROR = 2.0
 _DRAIN_SECONDS = 2.0
@@ -35,6 +40,9 @@ class PullSession:
     One request is open at a time, for as many messages as are needed. It is renewed when it is used up, when the server
     ends it, when the connection comes back, and when the server has been silent for too long. What waits here to be
     taken is kept alive.
+
+    A request is lost with the server that leads the consumer, and so are those sent before another leads it. So what
+    follows silence are short requests, until one is answered.
 
     Who needs nothing may look ahead: take what is there without waiting for more. So whoever has a request open
     (`num_waiting` of the consumer) is in need.
@@ -68,11 +76,13 @@ class PullSession:
         self._beat_at = 0.0
         self._pause_until = 0.0
         self._refusals = 0
+        self._silences = 0
         self._subscriptions: list[Subscription] = []
         self._inbox = ""
         self._reply = ""
         self._requests = 0
         self._keeper: asyncio.Task[None] | None = None
+        self._maker: asyncio.Task[None] | None = None
         self._forget_reconnect: Callable[[], None] = lambda: None
         self._stopped = False
         self._looks: Looks | None = None
@@ -153,6 +163,7 @@ class PullSession:
         self._stopped = True
         self._forget_reconnect()
         await end_task(self._keeper)
+        await end_task(self._maker)
         await asyncio.gather(*map(self._end, self._subscriptions))
         rest = list(self._buffer)
         self._buffer.clear()
@@ -177,12 +188,16 @@ class PullSession:
         self._open = 0
         if self._looks is not None:
             self._looks.renew()
-        self._heard = time.monotonic()
+        self._hear()
         self._wake.set()
+
+    def _hear(self) -> None:
+        self._heard = time.monotonic()
+        self._silences = 0
 
     async def _on_message(self, message: Msg) -> None:
         if is_message(message):
-            self._heard = time.monotonic()
+            self._hear()
             self._open = max(0, self._open - 1)
             self._refusals = 0
             self._deliver(message)
@@ -194,7 +209,7 @@ class PullSession:
         if message.subject != self._reply:
             return  # the end of a request that was given up before
         status = (message.headers or {}).get("Status")
-        self._heard = time.monotonic()
+        self._hear()
         if status == "100":
             return
         self._open = 0
@@ -218,10 +233,11 @@ class PullSession:
         while not self._stopped and self._bus.broken is None:
             self._wake.clear()
             now = time.monotonic()
-            if self._open and now - self._heard > _DEAF_AFTER:
-                log.warning("no heartbeat from the consumer, asking again", durable=self._spec.durable)
+            if self._is_deaf(now):
+                if self._silences == 0:
+                    log.warning("no heartbeat from the consumer, asking again", durable=self._spec.durable)
                 self._open = 0
-                self._refusals += 1
+                self._silences += 1
             try:
                 await self._keep_alive(now)
                 if now >= self._pause_until and self._bus.client.is_connected:
@@ -237,6 +253,10 @@ class PullSession:
                     await self._wake.wait()
         self._changed.set()
 
+    def _is_deaf(self, now: float) -> bool:
+        patience = _PROBE_DEAF_AFTER if self._silences else _DEAF_AFTER
+        return self._open > 0 and now - self._heard > patience
+
     async def _keep_alive(self, now: float) -> None:
         if now >= self._beat_at:
             self._beat_at = now + self._spec.ack_wait / 3
@@ -247,7 +267,7 @@ class PullSession:
         """Seconds until the next thing may have to be done."""
         if self._looks is not None and self._room() <= len(self._buffer):
             return _LOOK_SECONDS
-        return 1.0 if self._open else _PAUSE_AFTER_REFUSAL
+        return _HEARTBEAT / 2 if self._open else _PAUSE_AFTER_REFUSAL
 
     async def _ask(self, now: float) -> None:
         looks = self._looks
@@ -255,19 +275,31 @@ class PullSession:
             self._refusals += 1
         if looks is not None and looks.is_open(now):
             return
-        if self._refusals >= 3:
-            await self._ensure()
-            self._refusals = 0
+        if self._refusals >= 3 or self._silences >= _SILENCES:
+            self._refusals = self._silences = 0
+            # Not awaited: it takes seconds while nobody leads the consumer, and somebody may at any moment.
+            if self._maker is None or self._maker.done():
+                self._maker = asyncio.create_task(self._make_again())
         room = self._room() - len(self._buffer)
         if looks is not None and looks.may(now) and (room <= 0 or looks.more):
             await looks.look(now)
         elif room > 0 and self._open == 0:
             await self._request(room)
 
+    async def _make_again(self) -> None:
+        try:
+            await self._ensure()
+        except (BillowError, nats.errors.Error, OSError) as e:
+            log.warning("the consumer cannot be made yet", durable=self._spec.durable, reason=str(e))
+            return
+        self._wake.set()
+
     async def _request(self, batch: int) -> None:
         self._open = batch
         self._heard = time.monotonic()
         self._requests += 1
         self._reply = f"{self._inbox}.{self._requests}"
-        request = {"batch": batch, "expires": int(_EXPIRES * 1e9), "idle_heartbeat": int(_HEARTBEAT * 1e9)}
+        request = {"batch": batch, "expires": int(_PROBE_EXPIRES * 1e9)}
+        if not self._silences:
+            request = {"batch": batch, "expires": int(_EXPIRES * 1e9), "idle_heartbeat": int(_HEARTBEAT * 1e9)}
         await ask(self._bus, self._spec, self._reply, request)

@@ -24,15 +24,19 @@ class Replies:
         Raises:
             nats.errors.Error: the connection is closed.
         """
-        if self._subscribed is None or (self._subscribed.done() and self._subscribed.exception()):
-            self._subscribed = asyncio.create_task(
-                self._client.subscribe(f"{self._inbox}.*", cb=self._hand_over)  # pyright: ignore[reportUnknownMemberType]
-            )
-        await asyncio.shield(self._subscribed)
+        if self._subscribed is None or not self._subscribed.done() or self._subscribed.exception():
+            await self._subscribe()
         self._count += 1
         subject = f"{self._inbox}.{self._count}"
         self._listeners[subject] = listener
         return subject
+
+    async def _subscribe(self) -> None:
+        if self._subscribed is None or self._subscribed.done():
+            self._subscribed = asyncio.create_task(
+                self._client.subscribe(f"{self._inbox}.*", cb=self._hand_over)  # pyright: ignore[reportUnknownMemberType]
+            )
+        await asyncio.shield(self._subscribed)
 
     def close(self, subject: str) -> None:
         """Ignore what still arrives on `subject`."""

@@ -16,14 +16,13 @@ import nats.errors
 import structlog
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.js import api
 from nats.js.kv import KeyValue
 
 from billow.bus import buckets
-from billow.bus.buckets import DELETED, Entry, WrongRevisionError, ensure_bucket
+from billow.bus.buckets import DELETED, Entry, WrongRevisionError, open_bucket
 from billow.bus.connection import Bus
 from billow.bus.headers import one_line
-from billow.bus.topology import MODELS_BUCKET, ROUTES_BUCKET, ROUTES_HISTORY
+from billow.bus.topology import MODELS_BUCKET, ROUTES, ROUTES_BUCKET
 from billow.runtime.errors import PermanentError, TransientError, UsageError
 from billow.runtime.tasks import end_task
 from billow.schemas import codec
@@ -35,7 +34,7 @@ log = structlog.get_logger()
 TASKS: tuple[Task, ...] = get_args(Task)
 
 REFRESH_SECONDS = 5.0
-_SAID_AGAIN = "routes"
+_SAID_AGAIN = ROUTES.said_again
 _BY = "Billow-Changed-By"
 _NOTE = "Billow-Note"
 _AT = "Billow-Changed-At"
@@ -60,13 +59,7 @@ async def ensure_routes(bus: Bus, *, replicas: int = 0) -> KeyValue:
         TransientError: the server did not answer.
         PermanentError: the server refuses.
     """
-    return await ensure_bucket(
-        bus,
-        ROUTES_BUCKET,
-        history=ROUTES_HISTORY,
-        replicas=replicas,
-        republish=api.RePublish(src=f"$KV.{ROUTES_BUCKET}.*", dest=f"{_SAID_AGAIN}.{{{{wildcard(1)}}}}"),
-    )
+    return await open_bucket(bus, ROUTES, replicas=replicas)
 
 
 class RouteTable:

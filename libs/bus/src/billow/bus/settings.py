@@ -52,6 +52,18 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         return path
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Environment of whoever hands in documents, `BILLOW_<FIELD>`."""
+
+    max_backlog: Annotated[int, Meta(ge=1)] = 100_000
+    """Documents that may wait for the OCR service; with more than that no new ones are taken."""
+
+    @classmethod
+    def from_environment(cls) -> "Limits":
+        """Read the environment. Raises UsageError for a bad value."""
+        return load(cls)
+
+
 class Servers:
     """The servers that a URL names, and the user in it."""
 

@@ -82,7 +82,10 @@ class Settlement:
         """Copy it to the dead letters, tell its caller if it can be read, and end it; give it back where that fails."""
         tenant = message.subject.rpartition(".")[2]
         try:
-            await bury(self._bus, message, failure, event=self._task, tenant=tenant, error=None)
+            document_id = None if work is None else work.document_id
+            await bury(
+                self._bus, message, failure, event=self._task, tenant=tenant, error=None, document_id=document_id
+            )
             if work is not None:
                 result = InferenceResult(request_id=work.request_id, model=work.model, error=failure)
                 await self._publish_result(work, result)

@@ -10,7 +10,7 @@ from nats.aio.msg import Msg
 
 from billow.bus.connection import Bus
 from billow.bus.deadletters import bury
-from billow.bus.delivery import Delivery, Handler
+from billow.bus.delivery import Delivery, Handler, place_of
 from billow.bus.topology import MAX_DELIVERIES
 from billow.bus.waits import Waits
 from billow.runtime.errors import PermanentError, TransientError
@@ -48,6 +48,11 @@ class Verdicts:
                 await self._excuse(message)
             await self._nak(message, 0)
             raise
+        except TransientError as e:
+            log.warning("dead letter not stored yet, the message stays", reason=str(e), delay=e.delay)
+            with contextlib.suppress(TransientError):
+                await self._excuse(message)
+            await self._nak(message, e.delay)
         except Exception:
             # Not even the dead letter could be written: the message stays and comes again.
             log.exception("message kept for later")
@@ -97,6 +102,11 @@ class Verdicts:
                 raise
             failure = Failure(code=e.code, message=str(e), retryable=e.retryable, stage=self._service)
             await self._bury(message, failure, e)
+        except OverflowError as e:
+            # A number or a time that fits into no message or database; it will be no smaller the next time.
+            if not self._buries:
+                raise
+            await self._bury(message, _out_of_range(e, self._service), e)
         except Exception:
             deliveries = delivery.deliveries
             pause = min(2.0 ** (deliveries - 1), _LONGEST_PAUSE)
@@ -106,8 +116,8 @@ class Verdicts:
             await message.ack()
 
     async def _bury(self, message: Msg, failure: Failure, error: BaseException | None) -> None:
-        _, tenant, event, _ = message.subject.split(".", 3)
-        await bury(self._bus, message, failure, event=event, tenant=tenant, error=error)
+        place = place_of(message.subject)
+        await bury(self._bus, message, failure, event=place.event, tenant=place.tenant, error=error)
         log.warning("dead letter", code=failure.code, reason=failure.message)
         await message.term()
 
@@ -116,6 +126,14 @@ class Verdicts:
             await message.nak(delay=delay or None)
         except nats.errors.Error as e:
             log.debug("nak not sent, the message comes back after ack_wait", reason=repr(e))
+
+
+def _out_of_range(error: OverflowError, stage: str) -> Failure:
+    return Failure(
+        code="value_out_of_range",
+        message=f"A number or a time in the event is out of range: {error}. Publish it again with a smaller one.",
+        stage=stage,
+    )
 
 
 def too_many_deliveries(failures: int, stage: str) -> Failure:

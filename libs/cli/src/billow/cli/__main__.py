@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from billow.cli import models_app
+from billow.cli import (
+    cost_app,
+    deadletters_app,
+    erase_app,
+    events_app,
+    models_app,
+    rebuild_app,
+    replay_app,
+    tenants_app,
+    topology_app,
+)
 from billow.cli.commands import documents as document_commands
 from billow.cli.commands import extract as extract_command
 from billow.cli.commands import up as up_command
@@ -41,6 +51,12 @@ def options(
 
 
 app.add_typer(models_app.app, name="models")
+app.add_typer(topology_app.app, name="topology")
+app.add_typer(tenants_app.app, name="tenants")
+app.add_typer(deadletters_app.app, name="deadletters")
+app.add_typer(replay_app.app, name="replay")
+app.command()(rebuild_app.rebuild)
+app.command()(cost_app.cost)
 
 
 class KindOption(StrEnum):
@@ -212,6 +228,11 @@ def cancel(
         )
 
     run(work())
+
+
+app.command()(erase_app.erase)
+app.command()(events_app.watch)
+app.command()(events_app.events)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """W3C trace context (https://www.w3.org/TR/trace-context/), carried along so that one document is one trace."""
 
+import random
 import re
-import secrets
 from contextvars import ContextVar
 
 HEADER = "traceparent"
@@ -18,8 +18,8 @@ def adopt(traceparent: str | None) -> None:
 def child() -> str:
     """The `traceparent` for an outgoing message: same trace, new span; a new sampled trace where there is none."""
     match = _PATTERN.match(_current.get() or "")
-    trace_id, flags = (match[1], match[3]) if match else (secrets.token_hex(16), "01")
-    value = f"00-{trace_id}-{secrets.token_hex(8)}-{flags}"
+    trace_id, flags = (match[1], match[3]) if match else (f"{random.getrandbits(128):032x}", "01")
+    value = f"00-{trace_id}-{random.getrandbits(64):016x}-{flags}"
     if not match:
         _current.set(value)
     return value

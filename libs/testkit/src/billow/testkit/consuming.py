@@ -12,6 +12,7 @@ import nats.js.errors
 from billow.bus.connection import Bus
 from billow.bus.consume import EventConsumer
 from billow.bus.delivery import Delivery
+from billow.bus.planning.apply import change_consumer
 from billow.bus.topology import DEADLETTERS, OCR, ConsumerSpec
 
 
@@ -24,6 +25,7 @@ async def consuming(
     **options: Any,
 ) -> AsyncGenerator[asyncio.Event]:
     """Handle messages until the end of the block, or until the event that it gives is set."""
+    await change_consumer(bus, spec)
     consumer = EventConsumer(bus, spec, handler, service="ocr", concurrency=concurrency, **options)
     await consumer.start()
     stopping = asyncio.Event()

@@ -1,9 +1,13 @@
 """Models that only sleep, written into a folder: for testing and measuring everything around models."""
 
+from collections.abc import Mapping
 from pathlib import Path
+
+from billow.schemas.tokens import model_token
 
 DETECTOR, DETECTOR_TOKEN = "pretend-det", "pretend-det_1-0-0"
 RECOGNISER = "pretend-rec"
+TAGGER = "pretend-tagger"
 OLD, NEW = "pretend-rec_1-0-0", "pretend-rec_2-0-0"
 MAX_BATCH = 8
 """Lines in one run of a recogniser."""
@@ -61,6 +65,53 @@ class Recogniser:
         count = len(next(iter(inputs.values())))
         return {"texts": np.repeat(self._text[None], count, axis=0)}
 '''
+_TAGGER = '''import time
+
+import numpy as np
+
+
+class Tagger:
+    """Labels by place: `<line>` or `<line>.<word>` -> label."""
+
+    device = "cpu"
+    metadata = {}
+
+    def __init__(self, manifest, folder):
+        pass
+
+    def run(self, inputs):
+        if RUN_SECONDS:
+            time.sleep(RUN_SECONDS)
+        lines = inputs["line"].tolist()
+        labels, before, word = [], None, 0
+        for line in lines:
+            word = word + 1 if line == before else 0
+            before = line
+            labels.append(LABELS.get(f"{line}.{word}") or LABELS.get(str(line)) or "")
+        return {
+            "labels": np.array(labels, dtype=object),
+            "scores": np.full(len(labels), 0.9, np.float32),
+            "groups": np.full(len(labels), -1, np.int32),
+            "kind": np.array(["receipt"], dtype=object),
+            "language": np.array(["en"], dtype=object),
+        }
+
+    def close(self):
+        pass
+'''
+
+
+def write_pretend_tagger(
+    folder: Path, labels: Mapping[str, str], *, version: str = "1.0.0", run_ms: float = 0.0
+) -> str:
+    """A model for token-classification that labels by place alone, hardly at any cost; returns its token.
+
+    `labels` maps `<line>` or `<line>.<word>`, counted from 0, to a label. What it has no place for has none.
+    """
+    code = _TAGGER.replace("LABELS", repr(dict(labels)))
+    home = folder / f"{TAGGER}-{version}"
+    _write(home, TAGGER, version, "token-classification", "Tagger", code, run_ms, 32)
+    return model_token(TAGGER, version)
 
 
 def write_pretend_models(folder: Path, *, detect_ms: float, recognise_ms: float) -> None:

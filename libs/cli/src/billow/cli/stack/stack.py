@@ -11,8 +11,8 @@ import structlog
 
 from billow.bus.connection import Bus
 from billow.bus.embedded import EmbeddedServer
-from billow.bus.images import ImageStore
-from billow.bus.provision import provision
+from billow.bus.planning.apply import apply_topology
+from billow.bus.provision import ensure_images
 from billow.cli.stack.process import SupervisedProcess
 from billow.engines.catalog import Catalog
 from billow.engines.settings import model_folders
@@ -136,9 +136,11 @@ class Stack:
 
     async def _provision(self) -> None:
         async with await Bus.connect(self.url, name="up") as bus:
-            await provision(bus)
+            # The server is ours, so what an older version made is brought up to date.
+            for change in await apply_topology(bus):
+                log.warning("left as it is, see `billow topology plan`", name=change.name, destroys=change.destroys)
             # So that a plain NATS client finds the bucket before anything was submitted.
-            await ImageStore(bus.client, bus.domain).ensure_bucket(self._tenant)
+            await ensure_images(bus, self._tenant)
 
     def _make_processes(self) -> list[SupervisedProcess]:
         environ = {

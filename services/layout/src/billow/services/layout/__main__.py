@@ -3,12 +3,12 @@
 import sys
 
 from billow.bus.connection import Bus
-from billow.bus.consume import EventConsumer
+from billow.bus.consume import EventConsumer, run_consumers
 from billow.bus.guard import guarding
 from billow.bus.inference import InferenceClient
 from billow.bus.lane import origin_lane
 from billow.bus.provision import provision
-from billow.bus.topology import LAYOUT
+from billow.bus.topology import LAYOUT, LAYOUT_RUNS
 from billow.runtime.process import Lifecycle, run_service
 from billow.schemas.events import Analyzed
 from billow.services.layout.handlers import LayoutHandler
@@ -24,18 +24,26 @@ async def serve(settings: LayoutSettings, lifecycle: Lifecycle) -> None:
         inference = InferenceClient(bus, wait=settings.inference_wait, retry_delay=settings.inference_retry_delay)
         async with inference, guarding(bus, LAYOUT, Analyzed, inference) as guard:
             handler = LayoutHandler(bus, inference, guard, model=settings.layout_model)
-            consumer = EventConsumer(
-                bus,
-                LAYOUT,
-                handler.on_recognized,
-                service="layout",
-                concurrency=settings.layout_concurrency,
-                lookahead=settings.layout_lookahead,
-                lane_of=origin_lane,
-            )
-            await consumer.start()
-            lifecycle.ready()
-            await consumer.run(lifecycle.stopping)
+            consumers = [
+                EventConsumer(
+                    bus,
+                    LAYOUT,
+                    handler.on_recognized,
+                    service="layout",
+                    concurrency=settings.layout_concurrency,
+                    lookahead=settings.layout_lookahead,
+                    lane_of=origin_lane,
+                ),
+                EventConsumer(
+                    bus,
+                    LAYOUT_RUNS,
+                    handler.on_recognized,
+                    service="layout",
+                    concurrency=settings.layout_run_concurrency,
+                    lookahead=settings.layout_lookahead,
+                ),
+            ]
+            await run_consumers(consumers, lifecycle)
 
 
 def main() -> int:

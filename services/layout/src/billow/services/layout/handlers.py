@@ -1,4 +1,4 @@
-"""Consumes: `recognized`. Publishes: `analyzed`.
+"""Consumes: `recognized`. Publishes: `analyzed`. What belongs to a replay stays under its run.
 
 Idempotent by: the event id; on redelivery an outcome that was stated before is not worked out again.
 Not worked on: a document that is cancelled, or whose deadline passed.
@@ -6,8 +6,10 @@ On failure: what cannot be analysed becomes a dead letter, which the receipt ser
 """
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from typing import ParamSpec, TypeVar
 
 import structlog
 
@@ -27,6 +29,20 @@ from billow.services.layout.domain import assemble, split_words
 log = structlog.get_logger()
 
 _NOTHING = Classifications(labels=(), scores=(), groups=())
+
+
+_LONG = 200
+"""lines; a page or two take less than a thread costs, a long PDF some 100 ms."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+async def _apart(event: Recognized, work: Callable[P, R], *args: P.args, **options: P.kwargs) -> R:
+    """Do it off the event loop, where that would be held up."""
+    if len(event.lines) <= _LONG:
+        return work(*args, **options)
+    return await asyncio.to_thread(work, *args, **options)
 
 
 class LayoutHandler:
@@ -51,10 +67,9 @@ class LayoutHandler:
     async def _analyze(self, clock: Stopwatch, event: Recognized, again: bool) -> None:
         sent: dict[str, int] = {}
         with clock.stage("layout"):
-            # A long PDF takes these some 100 ms.
-            words = await asyncio.to_thread(split_words, event.lines)
+            words = await _apart(event, split_words, event.lines)
             found, model = await self._classify(event, words, clock, sent, again=again) if words else (_NOTHING, "")
-            entities, items, taxes = await asyncio.to_thread(assemble, words, found)
+            entities, items, taxes = await _apart(event, assemble, words, found)
         await publish_event(
             self._bus,
             Analyzed(

@@ -15,6 +15,8 @@ class LayoutSettings(ProcessSettings, frozen=True, kw_only=True):
     """Where no route says otherwise; `billow models route`."""
     layout_concurrency: int = 8
     """Documents in hand at once, but for one of a tenant that has none."""
+    layout_run_concurrency: Annotated[int, Meta(ge=1)] = 32
+    """Documents of replays in hand at once, beside the others; their work for models is of the bulk lane."""
     layout_lookahead: Annotated[int, Meta(ge=0)] = LOOKAHEAD
     """Events held at most to find whose turn it is, by tenant and lane; 0 takes them in the order of the stream."""
     inference_wait: float = 20.0

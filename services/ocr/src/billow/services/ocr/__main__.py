@@ -3,13 +3,13 @@
 import sys
 
 from billow.bus.connection import Bus
-from billow.bus.consume import EventConsumer
+from billow.bus.consume import EventConsumer, run_consumers
 from billow.bus.guard import guarding
 from billow.bus.images import ImageStore
 from billow.bus.inference import InferenceClient
 from billow.bus.lane import submitted_lane
 from billow.bus.provision import provision
-from billow.bus.topology import OCR
+from billow.bus.topology import OCR, OCR_RUNS
 from billow.runtime.process import Lifecycle, run_service
 from billow.schemas.events import Recognized
 from billow.services.ocr.handlers import OcrHandler
@@ -27,18 +27,26 @@ async def serve(settings: OcrSettings, lifecycle: Lifecycle) -> None:
         async with inference, guarding(bus, OCR, Recognized, inference) as guard:
             images, reader = ImageStore(bus.client, bus.domain), Reader(inference, settings)
             handler = OcrHandler(bus, images, reader, guard, max_bytes=settings.max_bytes)
-            consumer = EventConsumer(
-                bus,
-                OCR,
-                handler.on_submitted,
-                service="ocr",
-                concurrency=settings.ocr_concurrency,
-                lookahead=settings.ocr_lookahead,
-                lane_of=submitted_lane,
-            )
-            await consumer.start()
-            lifecycle.ready()
-            await consumer.run(lifecycle.stopping)
+            consumers = [
+                EventConsumer(
+                    bus,
+                    OCR,
+                    handler.on_submitted,
+                    service="ocr",
+                    concurrency=settings.ocr_concurrency,
+                    lookahead=settings.ocr_lookahead,
+                    lane_of=submitted_lane,
+                ),
+                EventConsumer(
+                    bus,
+                    OCR_RUNS,
+                    handler.on_submitted,
+                    service="ocr",
+                    concurrency=settings.ocr_run_concurrency,
+                    lookahead=settings.ocr_lookahead,
+                ),
+            ]
+            await run_consumers(consumers, lifecycle)
 
 
 def main() -> int:

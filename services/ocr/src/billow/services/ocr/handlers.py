@@ -1,4 +1,4 @@
-"""Consumes: `submitted`. Publishes: `recognized`.
+"""Consumes: `submitted`. Publishes: `recognized`. What belongs to a replay stays under its run.
 
 Idempotent by: the event id; on redelivery an outcome that was stated before is not worked out again, and answers of
 models are found in `RESULTS`.
@@ -49,7 +49,8 @@ class OcrHandler:
                 delivery.charge(spent)
 
     async def _recognize(self, clock: Stopwatch, event: Submitted, again: bool) -> None:
-        clock.add("queue", max(0.0, (datetime.now(UTC) - event.occurred_at).total_seconds() * 1000))
+        if event.run_id is None:
+            clock.add("queue", max(0.0, (datetime.now(UTC) - event.occurred_at).total_seconds() * 1000))
         with clock.stage("ocr"):
             with clock.stage("fetch"):
                 data = await self._fetch(event)
@@ -72,6 +73,7 @@ class OcrHandler:
                 models=reading.models,
                 timings_ms=clock.ms,
                 link_bytes=reading.link_bytes,
+                asked=event.asked,
             ),
         )
         observe_link_bytes(reading.link_bytes)

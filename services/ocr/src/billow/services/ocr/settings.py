@@ -19,6 +19,8 @@ class OcrSettings(ProcessSettings, frozen=True, kw_only=True):
     """Where no route says otherwise."""
     ocr_concurrency: int = 4
     """Documents in hand at once, but for one of a tenant that has none."""
+    ocr_run_concurrency: Annotated[int, Meta(ge=1)] = 4
+    """Documents of replays in hand at once, beside the others; their work for models is of the bulk lane."""
     ocr_lookahead: Annotated[int, Meta(ge=0)] = LOOKAHEAD
     """Events held at most to find whose turn it is, by tenant and lane; 0 takes them in the order of the stream."""
     inference_wait: float = 20.0

@@ -1,14 +1,22 @@
 """`python -m billow.services.receipt`: settings -> composition -> handlers."""
 
-import asyncio
 import sys
 
 from billow.bus.connection import Bus
-from billow.bus.consume import EventConsumer
+from billow.bus.consume import EventConsumer, run_consumers
 from billow.bus.lane import origin_lane
 from billow.bus.provision import provision
-from billow.bus.topology import RECEIPT, RECEIPT_CANCELLATIONS, RECEIPT_FAILURES
+from billow.bus.topology import (
+    RECEIPT,
+    RECEIPT_CANCELLATIONS,
+    RECEIPT_ERASURES,
+    RECEIPT_FAILURES,
+    RECEIPT_PROMOTIONS,
+    RECEIPT_RUNS,
+)
 from billow.runtime.process import Lifecycle, run_service
+from billow.services.receipt.erasures import Erasures
+from billow.services.receipt.forgetting import forgetting
 from billow.services.receipt.handlers import ReceiptHandler
 from billow.services.receipt.settings import ReceiptSettings
 from billow.services.receipt.store import Store
@@ -24,27 +32,41 @@ async def serve(settings: ReceiptSettings, lifecycle: Lifecycle) -> None:
         ) as bus:
             await provision(bus, replicas=settings.replicas)
             handler = ReceiptHandler(bus, store, min_confidence=settings.straight_through_confidence)
-            consumers = [
-                EventConsumer(
-                    bus,
-                    RECEIPT,
-                    handler.on_analyzed,
-                    service="receipt",
-                    concurrency=settings.receipt_concurrency,
-                    lookahead=settings.receipt_lookahead,
-                    lane_of=origin_lane,
-                ),
-                EventConsumer(bus, RECEIPT_CANCELLATIONS, handler.on_cancelled, service="receipt", concurrency=2),
-                EventConsumer(
-                    bus, RECEIPT_FAILURES, handler.on_dead_letter, service="receipt", concurrency=2, buries=False
-                ),
-            ]
-            for consumer in consumers:
-                await consumer.start()
-            lifecycle.ready()
-            await asyncio.gather(*(consumer.run(lifecycle.stopping) for consumer in consumers))
+            async with forgetting(
+                bus, store.engine, again=settings.erasure_again, sweep=settings.retention_sweep
+            ) as erasures:
+                await run_consumers(_consumers(bus, handler, erasures, settings), lifecycle)
     finally:
         await store.close()
+
+
+def _consumers(bus: Bus, handler: ReceiptHandler, erasures: Erasures, settings: ReceiptSettings) -> list[EventConsumer]:
+    guarded = erasures.guarded
+    return [
+        EventConsumer(
+            bus,
+            RECEIPT,
+            guarded(handler.on_analyzed),
+            service="receipt",
+            concurrency=settings.receipt_concurrency,
+            lookahead=settings.receipt_lookahead,
+            lane_of=origin_lane,
+        ),
+        EventConsumer(
+            bus,
+            RECEIPT_RUNS,
+            guarded(handler.on_analyzed),
+            service="receipt",
+            concurrency=settings.receipt_run_concurrency,
+            lookahead=settings.receipt_lookahead,
+        ),
+        EventConsumer(bus, RECEIPT_PROMOTIONS, guarded(handler.on_promoted), service="receipt", concurrency=4),
+        EventConsumer(bus, RECEIPT_CANCELLATIONS, guarded(handler.on_cancelled), service="receipt", concurrency=2),
+        EventConsumer(
+            bus, RECEIPT_FAILURES, guarded(handler.on_dead_letter), service="receipt", concurrency=2, buries=False
+        ),
+        EventConsumer(bus, RECEIPT_ERASURES, erasures.on_erased, service="receipt", concurrency=2),
+    ]
 
 
 def main() -> int:

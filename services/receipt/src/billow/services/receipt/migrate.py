@@ -8,10 +8,10 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, event, text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
-from billow.services.receipt.database import make_folder, passing_errors, set_pragmas
+from billow.services.receipt.database import make_engine, make_folder, passing_errors, set_pragmas, within_schema
 
 SCRIPTS = Path(__file__).parent / "migrations"
 """Beside this module, so that an installed wheel finds them."""
@@ -23,21 +23,22 @@ _LOCK_KEY = 0x62696C6C6F77
 _alembic = threading.Lock()
 
 
-def migrate(url: str, *, wait: float = 60.0) -> None:
+def migrate(url: str, *, wait: float = 60.0, schema: str = "") -> None:
     """Upgrade to the head revision; a no-op on a database that is there. Blocks, and needs a thread of its own.
 
     The whole upgrade is one transaction that begins with a lock, so of several processes one does the work and the
-    others wait, `wait` seconds at most, and then find it done.
+    others wait, `wait` seconds at most, and then find it done. `schema` is where PostgreSQL keeps the tables, if not
+    where the server looks by default.
 
     Raises:
         TransientError: the database cannot be reached, or stayed locked.
     """
     make_folder(url)
-    asyncio.run(_migrate(url, wait))
+    asyncio.run(_migrate(url, wait, schema))
 
 
-async def _migrate(url: str, wait: float) -> None:
-    engine = create_async_engine(url, poolclass=NullPool)
+async def _migrate(url: str, wait: float, schema: str) -> None:
+    engine = make_engine(url, poolclass=NullPool, connect_args=within_schema(url, schema))
     if engine.dialect.name == "sqlite":
         set_pragmas(engine.sync_engine, wait)
         _begin_immediate(engine)
@@ -45,6 +46,9 @@ async def _migrate(url: str, wait: float) -> None:
         with passing_errors():
             async with engine.begin() as connection:
                 if engine.dialect.name == "postgresql":
+                    # In ms, for this transaction.
+                    patience = {"ms": str(int(wait * 1000))}
+                    await connection.execute(text("SELECT set_config('lock_timeout', :ms, true)"), patience)
                     await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
                 await connection.run_sync(_upgrade)
     finally:

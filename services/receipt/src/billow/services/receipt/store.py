@@ -50,6 +50,11 @@ class Store:
             )
         return cls(open_engine(url, wait=wait), url)
 
+    @property
+    def engine(self) -> AsyncEngine:
+        """For what else is kept in this database."""
+        return self._engine
+
     async def migrate(self) -> None:
         """Create or upgrade the tables; several processes may do so at once."""
         await asyncio.to_thread(migrate, self._url)
@@ -58,14 +63,17 @@ class Store:
         """Give back all connections. Safe to call twice."""
         await self._engine.dispose()
 
-    async def save(self, record: Record) -> Record:
+    async def save(self, record: Record, *, promoted_sequence: int = 0) -> Record:
         """Insert the record or replace an older state of it; returns the one that is there now.
 
         The same record again changes nothing, also if only its timings differ, as when an event is delivered twice:
         the first ones stay. A completed record is never replaced by one that failed or was cancelled, and what was
         cancelled stays so, as does what had failed before it was cancelled.
+
+        A promoted record replaces whatever is there, unless that was promoted later; `promoted_sequence` is the place
+        of its promotion in the stream, from 1.
         """
-        values = _row(record)
+        values = record_values(record) | {"promoted_sequence": promoted_sequence}
         with passing_errors():
             async with self._engine.begin() as connection:
                 # The first statement writes, so that SQLite takes its lock at once and can wait for it.
@@ -84,11 +92,14 @@ class Store:
     async def _replace(self, connection: AsyncConnection, record: Record, values: dict[str, Any]) -> Record:
         """Update the row that is there, unless its record is to stay; returns the one that is there now."""
         found = await connection.execute(
-            select(RecordRow.id, RecordRow.record).filter_by(**{key: values[key] for key in _KEY}).with_for_update()
+            select(RecordRow.id, RecordRow.record, RecordRow.promoted_sequence)
+            .filter_by(**{key: values[key] for key in _KEY})
+            .with_for_update()
         )
-        row_id, stored_json = found.one()
+        row_id, stored_json, stored_sequence = found.one()
         stored = msgspec.convert(stored_json, Record)
-        if _is_same(stored, record) or not _outranks(record.status, stored.status):
+        sequence: int = values["promoted_sequence"]
+        if not replaces(record, sequence, stored, stored_sequence):
             return stored
         await connection.execute(update(RecordRow).where(RecordRow.id == row_id).values(**values))
         await connection.execute(delete(ItemRow).where(ItemRow.record_id == row_id))
@@ -124,6 +135,13 @@ class Store:
                 return (await connection.execute(query)).scalar_one()
 
 
+def replaces(record: Record, sequence: int, stored: Record, stored_sequence: int) -> bool:
+    """Whether a record takes the place of the one that is there; the sequences are those of their promotions, or 0."""
+    if sequence or stored_sequence:
+        return sequence > stored_sequence
+    return not _is_same(stored, record) and _outranks(record.status, stored.status)
+
+
 def _is_same(stored: Record, record: Record) -> bool:
     return msgspec.structs.replace(stored, timings_ms={}) == msgspec.structs.replace(record, timings_ms={})
 
@@ -135,7 +153,9 @@ def _outranks(status: Status, stored: Status) -> bool:
     return status in {stored, "completed"}
 
 
-def _row(record: Record) -> dict[str, Any]:
+def record_values(record: Record) -> dict[str, Any]:
+    """The columns of a record's row, but for its id and when it was created."""
+
     def value(name: str) -> str | None:
         field = record.fields.get(name)
         return field.value if field else None
@@ -154,7 +174,7 @@ def _row(record: Record) -> dict[str, Any]:
         "date": date.fromisoformat(day) if day else None,
         "currency": value("currency"),
         "total": float(total) if total else None,
-        "record": msgspec.to_builtins(record),
+        "record": record,
         "updated_at": datetime.now(UTC),
     }
 
@@ -163,12 +183,14 @@ async def _add_items(connection: AsyncConnection, record_id: int, record: Record
     if not record.items:
         return
     rows = [
-        {"record_id": record_id, "position": position, **_item_row(item)} for position, item in enumerate(record.items)
+        {"record_id": record_id, "position": position, **item_values(item)}
+        for position, item in enumerate(record.items)
     ]
     await connection.execute(insert(ItemRow), rows)
 
 
-def _item_row(item: Item) -> dict[str, str | float | None]:
+def item_values(item: Item) -> dict[str, str | float | None]:
+    """The columns of an item's row, but for its place."""
     return {
         "name": _text(item.name),
         "code": _text(item.code),

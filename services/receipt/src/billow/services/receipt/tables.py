@@ -3,7 +3,19 @@
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import JSON, Date, DateTime, ForeignKey, Index, MetaData, Numeric, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Date,
+    DateTime,
+    ForeignKey,
+    Index,
+    MetaData,
+    Numeric,
+    String,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 _NAMING = {
@@ -47,6 +59,8 @@ class RecordRow(Base):
     date: Mapped[dt.date | None] = mapped_column(Date)
     currency: Mapped[str | None] = mapped_column(String(3))
     total: Mapped[float | None] = mapped_column(_AMOUNT)
+    promoted_sequence: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """Place in the stream of the promotion that it stems from; 0 for a record that was worked out."""
     record: Mapped[dict[str, Any]] = mapped_column(JSON)
     """The whole record, as on the wire."""
     created_at: Mapped[dt.datetime] = mapped_column(DateTime(timezone=True))
@@ -69,3 +83,21 @@ class ItemRow(Base):
     unit_price: Mapped[float | None] = mapped_column(_AMOUNT)
     amount: Mapped[float | None] = mapped_column(_AMOUNT)
     discount: Mapped[float | None] = mapped_column(_AMOUNT)
+
+
+class ErasureRow(Base):
+    """What was erased, so that nothing that comes late brings it back. Says nothing of content."""
+
+    __tablename__ = "erasures"
+
+    tenant: Mapped[str] = mapped_column(String(64), primary_key=True)
+    document_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Empty for all of the tenant."""
+    scope: Mapped[str] = mapped_column(String(16), primary_key=True)
+    """`all`, or `before` for what was submitted before `before`."""
+    before: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
+    """UTC; SQLite keeps no offset."""
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    """Place of the event in the stream: what is submitted after it is new."""
+    erased_at: Mapped[dt.datetime] = mapped_column(DateTime(timezone=True))
+    """When the stream stored the event; UTC."""
