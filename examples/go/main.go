@@ -103,7 +103,7 @@ func submit(js nats.JetStreamContext, tenant, documentID string, data []byte, so
 		return err
 	}
 	subject := fmt.Sprintf("documents.%s.submitted.%s", tenant, documentID)
-	_, err = js.Publish(subject, body, nats.MsgId(event.EventID), nats.ExpectStream(stream))
+	_, err = js.Publish(subject, body, nats.MsgId(tenant+"."+event.EventID), nats.ExpectStream(stream))
 	return err
 }
 

@@ -40,9 +40,9 @@ export async function submit(js, documentId, bytes, source) {
     image: { key, sha256: createHash("sha256").update(bytes).digest("hex"), size: bytes.length },
     source,
   };
-  // The event's id as message id: the server drops what is said twice.
+  // Tenant and event id as message id: the server drops what is said twice.
   const [subject] = subjects(["submitted"], documentId);
-  await js.publish(subject, JSON.stringify(event), { msgID: eventId, expect: { streamName: STREAM } });
+  await js.publish(subject, JSON.stringify(event), { msgID: `${TENANT}.${eventId}`, expect: { streamName: STREAM } });
 }
 
 async function originals(js) {

@@ -47,7 +47,7 @@ async def submit(js: JetStreamContext, document_id: str, data: bytes, source: st
         "image": {"key": key, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)},
         "source": source,
     }
-    headers = {"Nats-Msg-Id": event["event_id"], "Content-Type": "application/json"}
+    headers = {"Nats-Msg-Id": f"{TENANT}.{event['event_id']}", "Content-Type": "application/json"}
     subject = f"documents.{TENANT}.submitted.{document_id}"
     await js.publish(subject, json.dumps(event).encode(), stream=STREAM, headers=headers)
 
