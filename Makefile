@@ -4,10 +4,12 @@ UV_VERSION := 0.13.9
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
 UV := .tools/bin/uv
+# Tests wait more than they compute: three processes keep two cores busy.
+TEST_PROCESSES := 3
 RUN := $(UV) run --frozen --all-groups --no-progress
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-integration test-tensorflow test-onnxruntime-gpu lint format types schemas topology chaos bench-accuracy \
+.PHONY: help setup demo up test test-integration test-tensorflow test-onnxruntime-gpu lint format types schemas topology chart chaos bench-accuracy \
 	bench-overhead bench-memory bench-image-store bench-ocr bench-sizes bench-serving bench-bus bench-scaling bench-swap bench-replay bench-rebuild clean
 
 help: ## List these doors
@@ -38,12 +40,12 @@ up: .venv/.light ## Keep the whole stack running on this machine until Ctrl-C
 
 test: .venv/.full ## Run the unit, contract and component tests
 	@.venv/bin/billow models pull >/dev/null
-	@.venv/bin/pytest -q
+	@.venv/bin/pytest -q -n $(TEST_PROCESSES) --dist loadfile
 
 test-integration: .venv/.full ## Test several services at once, on real servers in containers
 	@.venv/bin/billow models pull >/dev/null
 	@.venv/bin/python -m integration_tests.images
-	@.venv/bin/pytest -q integration_tests
+	@.venv/bin/pytest -q integration_tests --durations=0 --durations-min=1
 
 test-tensorflow: $(UV) ## Test the TensorFlow runtime in an environment of its own (1.8 GB)
 	@$(UV) run --isolated --frozen --no-progress --package billow-engines --extra tensorflow --with pytest~=9.2 \
@@ -69,6 +71,12 @@ types: .venv/.full ## Check the types (pyright, strict)
 topology: .venv/.full ## Write the event catalogue and the users of NATS from the declared topology
 	@.venv/bin/billow topology export catalogue --output docs/events.md
 	@.venv/bin/billow topology export permissions --domain hub --site desk --output deploy/nats/users.conf
+	@.venv/bin/billow topology export consumers --output helm/billow/files/consumers.json
+	@.venv/bin/billow topology export permissions --output helm/billow/files/users.conf
+
+chart: .venv/.full ## Lint, render and check the Helm chart
+	@.venv/bin/python -m helm.tests.binary >/dev/null
+	@.venv/bin/pytest -q -n $(TEST_PROCESSES) --dist loadfile helm/tests
 
 chaos: .venv/.full ## 1,000 documents while something breaks every five seconds (ARGS="--seed 7 --seconds 600")
 	@.venv/bin/python -m integration_tests.images

@@ -9,10 +9,10 @@ import pytest
 
 from integration_tests.cluster import Containers
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 ROOT = Path(__file__).parents[1]
-TESTS = ("test_store.py", "test_migrate.py")
+TESTS = ("test_store.py", "test_migrate.py", "test_rebuild.py")
 
 
 def test_the_store_keeps_its_promises_on_a_real_server(containers: Containers, tmp_path: Path) -> None:

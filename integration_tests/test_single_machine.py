@@ -15,7 +15,7 @@ from integration_tests.images import NATS
 ROOT = Path(__file__).parents[1]
 
 
-async def test_it_takes_all_streams_and_keeps_what_it_acknowledged_when_it_is_killed() -> None:
+async def test_it_takes_all_streams_and_keeps_what_it_acknowledged_when_it_is_killed(engine: None) -> None:
     network = Network()
     server = Container(
         NATS,

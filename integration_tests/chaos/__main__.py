@@ -11,6 +11,9 @@ import msgspec
 
 from billow.runtime.logs import configure_logs
 from integration_tests.chaos.run import run
+from integration_tests.cluster.leftovers import remove_leftovers
+from integration_tests.images import NATS, POSTGRES
+from integration_tests.images.engine import check_engine
 
 
 def main() -> int:
@@ -24,6 +27,8 @@ def main() -> int:
     options = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     folder = options.folder or Path(tempfile.mkdtemp(prefix="billow-chaos-"))
+    check_engine((NATS, POSTGRES))
+    remove_leftovers()
     configure_logs("chaos", level="info", format="text")
     sys.stderr.write(f"seed {seed}, logs in {folder}\n")
 

@@ -13,7 +13,7 @@ import nats.js.errors
 from integration_tests.chaos.load import Load
 from integration_tests.chaos.mischief import Deed, Mischief
 from integration_tests.chaos.verdict import Verdict, judge
-from integration_tests.cluster import Cluster, Plan
+from integration_tests.cluster import Cluster, Containers, Plan
 
 PLAN = Plan(replicas=2)
 """Two of each service, so that the others go on when one is killed."""
@@ -63,6 +63,7 @@ async def run(
     seconds: float,
     seed: int,
     every: float = 5.0,
+    containers: Containers | None = None,
     progress: Callable[[int, int], None] = lambda _accepted, _completed: None,
 ) -> Outcome:
     """Hand in documents for about `seconds` while something breaks every few seconds, and judge what became of them.
@@ -73,9 +74,10 @@ async def run(
         seconds: In which they are handed in.
         seed: Chooses what is broken.
         every: Seconds between two deeds.
+        containers: Running ones; else it has its own.
         progress: Called with how many are accepted and completed.
     """
-    async with await Cluster.open(folder, PLAN) as cluster:
+    async with await Cluster.open(folder, PLAN, containers=containers) as cluster:
         load = Load(cluster.url, count=documents, seconds=seconds)
         mischief = Mischief(cluster, seed=seed, every=every)
         started = time.monotonic()

@@ -53,7 +53,7 @@ async def judge(bus: Bus, database_url: str, tenant: str, accepted: Collection[s
     submissions = [message async for message in _messages(bus, "DOCUMENTS", f"documents.{tenant}.submitted.*")]
     stated = Counter(message.subject.rpartition(".")[2] for message in completions)
     rows, others = await _rows(database_url, tenant)
-    dead = [message async for message in _messages(bus, "DEADLETTERS", "deadletters.*.*.*")]
+    dead = [message async for message in _messages(bus, "DEADLETTERS", f"deadletters.{tenant}.*.*")]
     return Verdict(
         accepted=len(accepted),
         completed=len(stated),

@@ -7,7 +7,7 @@ network site-a:  leaf-a     site-b: leaf-b                   workers of the two 
 ```
 
 nats-servers and PostgreSQL are containers, run from `deploy/nats/*.conf`; services and workers are processes of this
-machine that are started again when they die. `billow_cluster` in `conftest.py` is the fixture.
+machine that are started again when they die. `cluster` and `open_cluster` in `conftest.py` are the fixtures.
 """
 
 from integration_tests.cluster.cluster import Cluster

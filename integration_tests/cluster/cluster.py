@@ -18,12 +18,12 @@ from billow.bus.images import ImageStore
 from billow.bus.provision import provision
 from billow.cli.stack.process import SupervisedProcess
 from billow.runtime.errors import BillowError
+from integration_tests.cluster.access import DOMAIN, environ_of
 from integration_tests.cluster.containers import NODES, POSTGRES, SITES, Containers
 from integration_tests.cluster.database import empty_database
 from integration_tests.cluster.plan import Plan
 
 _READY_SECONDS = 120.0
-_DOMAIN = "hub"
 _STREAM_SECONDS = 60.0
 
 
@@ -171,6 +171,38 @@ class Cluster:
         elif (pid := self._processes[name].pid) is not None:
             os.kill(pid, signal.SIGCONT)
 
+    async def mend(self, *, processes: bool = True) -> None:
+        """Make it whole again, whatever was done to it; `processes`: also services and workers.
+
+        Raises:
+            TimeoutError: the containers do not become whole.
+            StackUnreachableError: a process does not.
+        """
+        for site in self.sites:
+            await self.join(site)
+        for node in self.nodes:
+            await self.unpause(node)
+            await self.start(node)
+        await self.start(POSTGRES)
+        await self.until_whole()
+        if processes:
+            await self.bring_back(*self._processes)
+
+    async def bring_back(self, *names: str) -> None:
+        """Start services and workers, or let them go on, and wait until they take work. A no-op for those that do.
+
+        Raises:
+            StackUnreachableError: one does not in time.
+        """
+        for name in names:
+            await self.unpause(name)
+            await self.start(name)
+        await asyncio.gather(*(self._processes[name].wait_ready(_READY_SECONDS) for name in names))
+
+    async def put_out(self, *names: str) -> None:
+        """Stop services and workers in order, all at once."""
+        await asyncio.gather(*(self.shut_down(name) for name in names))
+
     async def cut(self, site: str) -> None:
         """Pull the cable between a site and the hub. Nobody is told; packets are lost."""
         await asyncio.to_thread(self._containers.cut, site)
@@ -204,6 +236,22 @@ class Cluster:
                 if time.monotonic() > until:
                     raise TimeoutError(f"nobody leads {stream}")
                 await asyncio.sleep(0.1)
+
+    def command_of(self, user: str) -> dict[str, str]:
+        """Environment in which `billow` is this user at the hub. Raises KeyError: there is none of this name."""
+        return {
+            "BILLOW_NATS_URL": self._containers.servers,
+            "SSL_CERT_FILE": str(self._containers.authority),
+            **environ_of(user),
+        }
+
+    async def users(self) -> set[str]:
+        """Who is connected to the hub now, sites apart."""
+        return await asyncio.to_thread(self._containers.users)
+
+    async def denials(self) -> list[str]:
+        """What the hub has denied to anybody since the containers were started; the newest is not the last."""
+        return await asyncio.to_thread(self._containers.denials)
 
     async def make_bucket(self, tenant: str) -> None:
         """Make a tenant's bucket with as many copies as the streams have."""
@@ -242,7 +290,7 @@ class Cluster:
         common = {"BILLOW_STOP_WITH_PARENT": "1", "BILLOW_THREADS": "1", "BILLOW_MODELS": models}
         at_hub = {
             **common,
-            "BILLOW_NATS_URL": self.url,
+            "BILLOW_NATS_URL": self._containers.servers,
             "SSL_CERT_FILE": str(self._containers.authority),
             "BILLOW_REPLICAS": str(len(NODES)),
             "BILLOW_DATABASE_URL": self.database_url,
@@ -251,14 +299,18 @@ class Cluster:
             "BILLOW_LAYOUT_MODEL": self._plan.layout,
             **self._plan.environ,
         }
-        commands = {name: ([f"billow.services.{name.partition('-')[0]}"], at_hub) for name in self._plan.services}
+        commands: dict[str, tuple[list[str], dict[str, str]]] = {}
+        for name in self._plan.services:
+            service = name.partition("-")[0]
+            commands[name] = ([f"billow.services.{service}"], at_hub | environ_of(service))
         if self._plan.workers:
-            commands["hub-layout"] = (["billow.services.worker", self._plan.layout], at_hub)
+            layout = self._plan.layout
+            commands["hub-layout"] = (["billow.services.worker", layout], at_hub | environ_of(f"worker-{layout}"))
             for site in SITES:
                 environ = {
                     **common,
                     "BILLOW_NATS_URL": self._containers.leaf_url(site),
-                    "BILLOW_NATS_DOMAIN": _DOMAIN,
+                    "BILLOW_NATS_DOMAIN": DOMAIN,
                     "BILLOW_NATS_INBOX_PREFIX": f"_INBOX.{site}",
                 }
                 commands[f"{site}-detector"] = (["billow.services.worker", self._plan.detector], environ)

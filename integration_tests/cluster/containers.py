@@ -11,13 +11,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from integration_tests.cluster.access import BACKEND, PASSWORD, users_conf, write_certificates
+from integration_tests.cluster.access import (
+    BACKEND,
+    PASSWORD,
+    SITES,
+    password_of,
+    passwords,
+    users_conf,
+    write_certificates,
+)
 from integration_tests.cluster.docker import Container, Network
 from integration_tests.images import NATS
 from integration_tests.images import POSTGRES as POSTGRES_IMAGE
 
 NODES = ("hub-0", "hub-1", "hub-2")
-SITES = ("site-a", "site-b")
 POSTGRES = "postgres"
 _CONFIGURATIONS = Path(__file__).parents[2] / "deploy" / "nats"
 _MONITOR = 8222
@@ -70,9 +77,14 @@ class Containers:
         return self.folder / "tls" / "ca.crt"
 
     @property
+    def servers(self) -> str:
+        """URL of the hub, for a process that has its own user."""
+        return ",".join(f"tls://{self._all[node].address}:4222" for node in NODES)
+
+    @property
     def url(self) -> str:
-        """Of the hub, with the user who may do everything."""
-        return ",".join(f"tls://{BACKEND}:{PASSWORD}@{self._all[node].address}:4222" for node in NODES)
+        """The same with the user who may do everything."""
+        return self.servers.replace("tls://", f"tls://{BACKEND}:{PASSWORD}@")
 
     def leaf_url(self, site: str) -> str:
         """What workers of a site reach, and all that they reach."""
@@ -131,6 +143,21 @@ class Containers:
             sent |= {(node, client["cid"]): client["in_msgs"] for client in clients if client.get("name") == name}
         return sent
 
+    def users(self) -> set[str]:
+        """Who is connected to the hub now, sites apart."""
+        found = [self._ask(self._all[node].address, "/connz?auth=1&limit=4096") for node in NODES]
+        return {
+            client["authorized_user"]
+            for one in found
+            if one is not None
+            for client in json.loads(one[1])["connections"]
+        }
+
+    def denials(self) -> list[str]:
+        """What the hub has denied to anybody since the containers were started."""
+        lines = [line for node in NODES for line in self._all[node].log().decode(errors="replace").splitlines()]
+        return [line for line in lines if "Violation" in line]
+
     def write_logs(self, folder: Path) -> None:
         """`<name>.log` of each container."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -167,7 +194,7 @@ class Containers:
         hub = self._networks["hub"]
         names = (*NODES, *(hub.address(index) for index in range(len(NODES))), "localhost")
         write_certificates(self.folder / "tls", names)
-        (self.folder / "users.conf").write_text(users_conf(SITES))
+        (self.folder / "users.conf").write_text(users_conf())
         for file in _CONFIGURATIONS.glob("*.conf"):
             if file.name != "users.conf":
                 shutil.copy(file, self.folder)
@@ -188,6 +215,7 @@ class Containers:
                 "BILLOW_NATS_ROUTES": json.dumps([f"tls://{node}:6222" for node in NODES]),
                 "BILLOW_NATS_STORE": "/data",
                 "BILLOW_NATS_FILE_STORE": "1TB",
+                **passwords(),
             },
             files=self._files("hub.conf", "users.conf", "tls"),
         )
@@ -206,7 +234,9 @@ class Containers:
                 "BILLOW_NATS_NAME": leaf_of(site),
                 "BILLOW_NATS_LISTEN": "0.0.0.0:4222",
                 "BILLOW_NATS_MONITOR": f"0.0.0.0:{_MONITOR}",
-                "BILLOW_NATS_HUB": json.dumps([f"{scheme}://{site}:{PASSWORD}@{node}:{port}" for node in NODES]),
+                "BILLOW_NATS_HUB": json.dumps(
+                    [f"{scheme}://{site}:{password_of(site)}@{node}:{port}" for node in NODES]
+                ),
             },
             files=self._files("leaf.conf", "tls"),
         )

@@ -19,6 +19,8 @@ from docker.types import EndpointConfig, IPAMConfig, IPAMPool
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network as AnyNetwork
 
+from integration_tests.cluster.leftovers import labels
+
 _ATTEMPTS = 10
 _FIRST_HOST = 10
 """Of the hosts of a network, the first that is given out; the engine takes the low ones itself."""
@@ -31,14 +33,14 @@ class Network:
         """Create it."""
         for attempt in range(_ATTEMPTS):
             # The engine finds a free range, but gives addresses on demand only in a range that it was told.
-            finder = AnyNetwork().create()
+            finder = AnyNetwork(docker_network_kw={"labels": labels()}).create()
             found = finder._unwrap_network  # pyright: ignore[reportPrivateUsage]
             found.reload()
             self._range = IPv4Network(found.attrs["IPAM"]["Config"][0]["Subnet"])
             finder.remove()
             pools = IPAMConfig(pool_configs=[IPAMPool(subnet=str(self._range))])
             try:
-                self._network = AnyNetwork(docker_network_kw={"ipam": pools}).create()
+                self._network = AnyNetwork(docker_network_kw={"ipam": pools, "labels": labels()}).create()
             except APIError:
                 # Somebody else took the range in between.
                 if attempt == _ATTEMPTS - 1:
@@ -97,6 +99,7 @@ class Container:
                 network.name: EndpointConfig(version.__version__, aliases=[name], ipv4_address=address)
             },
             "hostname": name,
+            "labels": labels(),
             "stop_signal": stop_signal,
         }
         self._container = DockerContainer(image).with_envs(**(environ or {})).with_kwargs(**options)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from integration_tests.images import NATS, POSTGRES, nats_image, postgres_image
-from integration_tests.images.engine import EngineError, ensure_engine, has_image, pull, registry_has
+from integration_tests.images.engine import EngineError, check_room, ensure_engine, has_image, pull, registry_has
 
 _MAKERS: dict[str, Callable[[str], None]] = {NATS: nats_image.make, POSTGRES: postgres_image.make}
 
@@ -19,9 +19,10 @@ def ensure_images() -> None:
     """Start Docker where it does not run, and pull or make what is missing.
 
     Raises:
-        EngineError: Docker cannot be installed or started, or an image can neither be pulled nor made.
+        EngineError: Docker cannot be installed or started, the disk is full, or an image is not to be had.
     """
     ensure_engine()
+    check_room()
     for image, make in _MAKERS.items():
         if has_image(image):
             continue
@@ -42,6 +43,9 @@ def main() -> int:
         return 1
     except subprocess.CalledProcessError as e:
         sys.stderr.write(f"{e}\n{e.stderr or ''}\n")
+        return 1
+    except OSError as e:
+        sys.stderr.write(f"The images cannot be made: {e}\n")
         return 1
     return 0
 

@@ -13,6 +13,8 @@ PROBE_SECONDS = 8.0
 """How long a registry may take to say that it has an image, before it counts as out of reach."""
 _START_SECONDS = 60.0
 _ENGINE_PACKAGES = ("docker.io", "iptables")
+_ROOM = 3 << 30
+"""bytes that images, streams and logs of a test run need at most"""
 
 
 class EngineError(Exception):
@@ -27,8 +29,15 @@ def ensure_engine() -> None:
     """
     if _answers():
         return
-    if shutil.which("dockerd") is None:
+    if place := os.environ.get("DOCKER_HOST"):
+        raise EngineError(f"DOCKER_HOST names the Docker engine {place}, which does not answer. Start it, or unset it.")
+    if shutil.which("dockerd") is None or shutil.which("docker") is None:
         _install()
+        # A package may have started it.
+        if _answers():
+            return
+    if os.geteuid() != 0:
+        raise EngineError("The Docker engine does not run, and only root can start it: `sudo systemctl start docker`.")
     log = Path(tempfile.gettempdir()) / "billow-dockerd.log"
     with log.open("wb") as out:
         # It outlives us, as a service of the system would.
@@ -41,6 +50,37 @@ def ensure_engine() -> None:
                 f"The Docker engine does not start, and the integration tests need it. The end of {log}:\n{tail}"
             )
         time.sleep(0.1)
+
+
+def check_engine(images: Iterable[str]) -> None:
+    """Whether tests can be run.
+
+    Raises:
+        EngineError: Docker does not answer, lacks an image, or has no room.
+    """
+    if not _answers():
+        raise EngineError("The Docker engine does not answer; `make test-integration` installs and starts it.")
+    if missing := [image for image in images if not has_image(image)]:
+        raise EngineError(f"Docker has no image {', '.join(missing)}; `make test-integration` sees to that.")
+    check_room()
+
+
+def check_room(folders: Iterable[Path] | None = None, least: int = _ROOM) -> None:
+    """Whether a disk is full: here, where Docker stores, or in `folders`.
+
+    Raises:
+        EngineError: fewer than `least` bytes are free.
+    """
+    if folders is None:
+        root = _run("docker", "info", "--format", "{{.DockerRootDir}}").stdout.decode().strip()
+        folders = [Path(tempfile.gettempdir()), *([Path(root)] if root and Path(root).is_dir() else [])]
+    for folder in folders:
+        free = shutil.disk_usage(folder).free
+        if free < least:
+            raise EngineError(
+                f"Only {free / (1 << 30):.1f} GiB are free in {folder}; the integration tests need "
+                f"{least / (1 << 30):.1f} GiB. Make room: `docker system prune` frees what Docker no longer needs."
+            )
 
 
 def has_image(image: str) -> bool:

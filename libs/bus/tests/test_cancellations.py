@@ -16,6 +16,7 @@ from billow.bus.embedded import EmbeddedServer
 from billow.bus.publish import find_event, latest_event, publish_event
 from billow.schemas import codec, subjects
 from billow.schemas.events import Cancelled
+from billow.testkit.consuming import until
 from billow.testkit.events import make_cancelled, make_submitted
 
 
@@ -40,12 +41,6 @@ async def listening(bus: Bus, clock: Callable[[], datetime] = module.utc_now) ->
         yield cancellations
     finally:
         await cancellations.stop()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def say(client: Client, event: Cancelled) -> None:

@@ -8,10 +8,10 @@ from nats.aio.client import Client
 
 from billow.bus.connection import Bus
 from billow.bus.erasure import document_erasure, erase, state_erasure, stored_at, tenant_erasure
-from billow.bus.erasure_messages import first_sequence, subjects_of, walk
-from billow.bus.erasure_places import about, names
-from billow.bus.erasure_report import ErasureReport, Removed, new_report
-from billow.bus.erasure_watch import ErasureWatch
+from billow.bus.erasure.messages import first_sequence, subjects_of, walk
+from billow.bus.erasure.places import about, names
+from billow.bus.erasure.report import ErasureReport, Removed, new_report
+from billow.bus.erasure.watch import ErasureWatch
 from billow.bus.images import ImageStore
 from billow.bus.publish import publish_event
 from billow.bus.topology import DOCUMENTS

@@ -13,11 +13,11 @@ import pytest
 from billow.bus import headers
 from billow.bus.connection import Bus
 from billow.bus.delivery import Delivery
+from billow.bus.history import History
 from billow.bus.publish import events, publish, publish_event
 from billow.bus.replay.book import ReplayBook, Run, TakenOverError
 from billow.bus.replay.control import cancel, new_run_id, pause
 from billow.bus.replay.driver import ReplayDriver
-from billow.bus.replay.history import history
 from billow.bus.replay.sending import send, under_run
 from billow.bus.topology import DOCUMENTS, LAYOUT_RUNS, RUNS
 from billow.runtime.errors import UsageError
@@ -64,7 +64,7 @@ async def drive(bus: Bus, spec: ReplaySpec) -> ReplayState:
 
 
 async def in_runs(bus: Bus, name: str = "recognized") -> list[str]:
-    found = [batch async for batch in history(bus, RUNS.name, f"runs.*.*.{name}.*")]
+    found = [batch async for batch in History(bus, RUNS.name).batches(f"runs.*.*.{name}.*")]
     return [stored.subject.rpartition(".")[2] for batch in found for stored in batch]
 
 
@@ -99,7 +99,7 @@ async def test_a_submission_in_either_format_becomes_one_of_the_run(bus: Bus, co
     subject = subjects.document("default", "submitted", "doc-1")
     await publish(bus, subject, data, message_id=None, stream=DOCUMENTS.name, extra=fields)
     spec = make_spec(start="submitted")
-    (batch,) = [batch async for batch in history(bus, DOCUMENTS.name, "documents.*.submitted.*")]
+    (batch,) = [batch async for batch in History(bus).batches("documents.*.submitted.*")]
     await send(bus, [under_run(batch[0], spec)])
     (sent,) = [event async for event in events(bus, Submitted, "default", "doc-1", spec.run_id)]
     identity = f"{spec.run_id}.doc-1.1.submitted"
@@ -173,7 +173,7 @@ async def test_twice_sends_nothing_twice_also_after_the_duplicate_window(bus: Bu
         await asyncio.sleep(0.2)
         state = await drive(bus, spec)
         assert (state.status, state.sent, state.completed) == ("finished", 100, 100)
-        (batch,) = [batch async for batch in history(bus, DOCUMENTS.name, "documents.*.recognized.*")]
+        (batch,) = [batch async for batch in History(bus).batches("documents.*.recognized.*")]
         # And if two drivers meet.
         sent = await send(bus, [under_run(stored, spec) for stored in batch])
         assert (sent.stored, sent.known, sent.refused) == (0, 100, ())

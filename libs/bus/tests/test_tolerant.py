@@ -1,15 +1,19 @@
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportPrivateUsage=false
 """What anybody may publish never makes a connection deaf, on a real server."""
 
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nats.aio.client import Client
 
 from billow.bus import headers
 from billow.bus.connection import Bus
 from billow.bus.deadletter_shelf import letters
 from billow.bus.delivery import Delivery
 from billow.bus.embedded import EmbeddedServer
+from billow.bus.tolerant import TolerantClient
 from billow.bus.topology import DOCUMENTS
 from billow.testkit.consuming import consuming, settled, until
 from billow.testkit.malformed import Message, send
@@ -70,3 +74,18 @@ async def test_headers_as_large_as_the_server_takes_leave_room_for_the_reason(
         await until(lambda: settled(bus))
     (letter,) = [letter async for letter in letters(bus)]
     assert (letter.code, letter.document_id, letter.deliveries) == ("value_out_of_range", "bad", 1)
+
+
+_PART = st.one_of(
+    st.sampled_from(
+        [b"\r\n", b":", b": ", b"Content-Type", b"Nats-Msg-Id", b" ", b"\t", b"\x0b", b"\x1c", b"\r", b"\xc3\xa9"]
+    ),
+    st.binary(max_size=6),
+)
+
+
+@given(st.lists(_PART, max_size=30).map(b"".join))
+def test_headers_are_read_as_the_stock_client_reads_them(raw: bytes) -> None:
+    expected = Client._parse_header_lines(raw)
+    assert list(TolerantClient._parse_header_lines(raw).items()) == list(expected.items())
+    assert TolerantClient._parse_header_lines(bytearray(raw)) == expected

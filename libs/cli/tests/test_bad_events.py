@@ -152,7 +152,7 @@ TARGETS = (
     Target(RECEIPT, 3_500, make_analyzed, Completed),
     Target(RECEIPT_CANCELLATIONS, 1_500, make_cancelled, Failed),
     Target(RECEIPT_PROMOTIONS, 1_500, promoted, Completed),
-    Target(RECEIPT_ERASURES, 300, erased, None),
+    Target(RECEIPT_ERASURES, 400, erased, None),
     Target(OCR_RUNS, 1_000, submitted_run, Recognized),
     Target(LAYOUT_RUNS, 1_000, recognized_run, Analyzed),
     Target(RECEIPT_RUNS, 1_000, analyzed_run, Completed),

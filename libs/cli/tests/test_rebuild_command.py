@@ -113,6 +113,14 @@ async def test_a_database_of_another_kind_can_be_built_and_compared(sqlite_url: 
         await said(Options(compare=sqlite_url, into=postgres_url))
 
 
+@pytest.mark.parametrize("url", ["nonsense", "mysql://db/x", "sqlite:///x.db", "postgresql+asyncpg://:notaport:x/y"])
+async def test_a_url_that_cannot_be_used_is_said_before_anything_is_done(url: str, sqlite_url: str) -> None:
+    with pytest.raises(UsageError, match="database"):
+        await said(Options(compare=sqlite_url, into=url))
+    with pytest.raises(UsageError, match="database"):
+        await said(Options(compare=url))
+
+
 async def test_replacing_goes_with_no_other_database() -> None:
     with pytest.raises(UsageError, match="leave out --database-url"):
         await said(Options(into="sqlite+aiosqlite:///x.db", replace=True))

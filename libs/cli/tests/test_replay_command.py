@@ -19,10 +19,10 @@ import pytest_asyncio
 from rich.console import Console
 
 from billow.bus.connection import Bus
+from billow.bus.history import History
 from billow.bus.outcome import latest_record
 from billow.bus.publish import publish_event
 from billow.bus.replay.book import ReplayBook
-from billow.bus.replay.history import history
 from billow.bus.topology import RUNS
 from billow.cli.commands import replay, replay_runs
 from billow.cli.commands.replay import Request, Shown
@@ -122,7 +122,7 @@ async def stored_records(store: Store, tenant: str, names: list[str]) -> dict[st
 
 
 async def in_runs(bus: Bus, run_id: str, name: str = "recognized") -> list[str]:
-    found = [batch async for batch in history(bus, RUNS.name, f"runs.*.{run_id}.{name}.*")]
+    found = [batch async for batch in History(bus, RUNS.name).batches(f"runs.*.{run_id}.{name}.*")]
     return sorted(stored.subject for batch in found for stored in batch)
 
 
@@ -180,7 +180,7 @@ async def test_promoted_results_are_the_record_until_they_are_taken_back(shell: 
 
     async def promote(*documents: str, undo: bool = False) -> PromotionResult:
         here = Shell()
-        await replay_runs.promote("official-1", documents, undo=undo, table=False, out=here.out)
+        await replay_runs.promote("official-1", documents, undo=undo, table=False, out=here.out, err=here.err)
         return msgspec.json.decode(here.said, type=PromotionResult)
 
     result = await promote("official-0")
@@ -319,4 +319,4 @@ async def test_what_cannot_be_asked_for_sends_nothing(shell: Shell, bus: Bus, tm
             await replay.start(request, Shown(), shell.out, shell.err)
     assert await in_runs(bus, "never") == []
     with pytest.raises(UsageError, match="never promoted"):
-        await replay_runs.promote("table-1", (), undo=True, table=True, out=shell.out)
+        await replay_runs.promote("table-1", (), undo=True, table=True, out=shell.out, err=shell.err)

@@ -1,10 +1,8 @@
 """What dies is started again: nats-server and the services alike. Needs no model weights."""
 
-import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,12 +11,7 @@ from billow.cli.stack.process import SupervisedProcess
 from billow.cli.stack.stack import Stack
 from billow.client import Billow
 from billow.runtime.errors import StackUnreachableError
-
-
-async def until(condition: Callable[[], bool], timeout: float = 30) -> None:
-    async with asyncio.timeout(timeout):
-        while not condition():
-            await asyncio.sleep(0.02)
+from billow.testkit.consuming import until
 
 
 @pytest.mark.component

@@ -155,7 +155,7 @@ async def test_the_history_of_a_document_comes_whole_or_as_lines_to_read(nats_se
     passed, out, _ = await events(nats_server, as_table=True)
     assert passed
     assert "image_missing: The image is not there." in out
-    assert "6 lines on 1 pages" in out and "13.14" in out
+    assert "6 lines on 1 page" in out and "13.14" in out
     passed, out, err = await events(nats_server, document_id="doc-9")
     assert (passed, out) == (False, "")
     assert "doc-9" in err

@@ -444,9 +444,9 @@ def test_long_documents_take_time_in_proportion(engine: PythonEngine) -> None:
         inputs = tensors([*body, "Total   9.00"])
         best = float("inf")
         for _ in range(3):
-            started = time.perf_counter()
+            started = time.process_time()
             engine.run(inputs)
-            best = min(best, time.perf_counter() - started)
+            best = min(best, time.process_time() - started)
         return best
 
     seconds(30)
@@ -456,13 +456,13 @@ def test_long_documents_take_time_in_proportion(engine: PythonEngine) -> None:
 def test_a_document_of_nothing_but_summaries_is_done_quickly(engine: PythonEngine) -> None:
     kinds = ("TOTAL", "TAX", "SERVICE CHARGE", "DISCOUNT", "SUBTOTAL", "CASH", "CHANGE", "ROUNDING")
     rows = [f"{kinds[i % len(kinds)]}   {i}.{i % 100:02}" for i in range(1600)]
-    started = time.perf_counter()
+    started = time.process_time()
     engine.run(tensors(rows))
-    assert time.perf_counter() - started < 5.0
+    assert time.process_time() - started < 5.0
 
 
 @pytest.mark.parametrize("text", ["1" * 400, "1," * 200, "TOTAL" * 80, "(" * 300, "1 " * 400, "a1" * 200, "12/" * 100])
 def test_hostile_words_are_done_quickly(engine: PythonEngine, text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     read(engine, text)
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0

@@ -3,7 +3,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 
 from billow.bus import headers
@@ -19,6 +19,7 @@ from billow.schemas import codec, subjects
 from billow.schemas.events import Analyzed
 from billow.schemas.inference import Classifications, ClassifyTokens, InferenceResult, InferenceWork
 from billow.services.layout.handlers import LayoutHandler
+from billow.testkit.consuming import until
 from billow.testkit.events import make_cancelled, make_recognized
 from billow.testkit.plugin import NatsServer
 
@@ -36,12 +37,6 @@ async def layout(bus: Bus) -> AsyncGenerator[None]:
         yield
         stopping.set()
         await running
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
-        while not await condition():
-            await asyncio.sleep(0.01)
 
 
 async def dead_letters(bus: Bus, count: int) -> bool:

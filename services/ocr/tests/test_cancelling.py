@@ -2,7 +2,7 @@
 """A document that is cancelled before it is read, or meanwhile: the OCR service on a real server, with no worker."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import cv2
 import numpy as np
@@ -21,6 +21,7 @@ from billow.schemas.events import Recognized
 from billow.services.ocr.handlers import OcrHandler
 from billow.services.ocr.reading import Reader
 from billow.services.ocr.settings import OcrSettings
+from billow.testkit.consuming import until
 from billow.testkit.events import make_cancelled, make_submitted
 from billow.testkit.plugin import NatsServer
 
@@ -45,12 +46,6 @@ async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
             yield bus
             stopping.set()
             await running
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
-        while not await condition():
-            await asyncio.sleep(0.01)
 
 
 async def asked(bus: Bus) -> int:

@@ -2,8 +2,7 @@
 """What becomes of a cancelled document: the receipt service on a real server, with its database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import msgspec
 import pytest_asyncio
@@ -12,7 +11,6 @@ from nats.aio.client import Client
 from billow.bus.connection import Bus
 from billow.bus.consume import EventConsumer
 from billow.bus.outcome import latest_record
-from billow.bus.provision import provision
 from billow.bus.publish import latest_event, publish_event
 from billow.bus.topology import DEADLETTERS, DOCUMENTS, RECEIPT, RECEIPT_CANCELLATIONS
 from billow.schemas import codec
@@ -20,23 +18,8 @@ from billow.schemas.events import Cancelled, Completed, Failed
 from billow.schemas.record import Record
 from billow.services.receipt.handlers import ReceiptHandler
 from billow.services.receipt.store import Store
+from billow.testkit.consuming import until
 from billow.testkit.events import make_analyzed, make_cancelled, make_submitted
-from billow.testkit.plugin import NatsServer
-
-
-@pytest_asyncio.fixture
-async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
-    async with await Bus.connect(nats_server.url, name="test") as connected:
-        await provision(connected)
-        yield connected
-
-
-@pytest_asyncio.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = Store.create(f"sqlite+aiosqlite:///{tmp_path / 'records.db'}")
-    await store.migrate()
-    yield store
-    await store.close()
 
 
 @pytest_asyncio.fixture(autouse=True)
@@ -53,12 +36,6 @@ async def service(bus: Bus, store: Store) -> AsyncIterator[None]:
     yield
     stopping.set()
     await asyncio.gather(*running)
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
-        while not await condition():
-            await asyncio.sleep(0.01)
 
 
 async def settle(bus: Bus) -> None:

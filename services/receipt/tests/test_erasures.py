@@ -11,7 +11,7 @@ import msgspec
 import pytest_asyncio
 from nats.aio.msg import Msg
 
-from billow.bus.buckets import ensure_bucket, put
+from billow.bus.buckets import open_bucket, put
 from billow.bus.connection import Bus
 from billow.bus.embedded import EmbeddedServer
 from billow.bus.erasure import (
@@ -22,7 +22,7 @@ from billow.bus.erasure import (
     tenant_erasure,
     wait_for_report,
 )
-from billow.bus.erasure_messages import subjects_of, walk
+from billow.bus.erasure.messages import subjects_of, walk
 from billow.bus.images import ImageStore
 from billow.bus.outcome import latest_record
 from billow.bus.provision import provision
@@ -38,6 +38,7 @@ from billow.bus.topology import (
     RECEIPT_FAILURES,
     RECEIPT_PROMOTIONS,
     RECEIPT_RUNS,
+    REPLAYS,
     REPLAYS_BUCKET,
     RESULTS,
     SHADOWS,
@@ -77,14 +78,6 @@ async def bus(embedded_server: EmbeddedServer) -> AsyncIterator[Bus]:
     async with await Bus.connect(embedded_server.url, name="test") as connected:
         await provision(connected)
         yield connected
-
-
-@pytest_asyncio.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = Store.create(f"sqlite+aiosqlite:///{tmp_path / 'records.db'}")
-    await store.migrate()
-    yield store
-    await store.close()
 
 
 @pytest_asyncio.fixture
@@ -188,7 +181,7 @@ async def leave_traces(bus: Bus, document_id: str, mark: str, tenant: str) -> No
 async def keep_replay_report(bus: Bus, *documents: tuple[str, str]) -> None:
     examples = [{"tenant": TENANT, "document_id": name, "before": mark, "after": ""} for name, mark in documents]
     report = {"run_id": "run-1", "fields": {"total": {"changed": 7, "examples": {"changed": examples}}}}
-    await ensure_bucket(bus, REPLAYS_BUCKET)
+    await open_bucket(bus, REPLAYS)
     await put(bus, REPLAYS_BUCKET, "run-1.report", msgspec.json.encode(report))
 
 

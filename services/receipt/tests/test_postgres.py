@@ -16,7 +16,6 @@ from sqlalchemy.pool import NullPool
 
 from billow.bus.connection import Bus
 from billow.bus.outcome import latest_record
-from billow.bus.provision import provision
 from billow.bus.publish import publish_event
 from billow.bus.topology import DEADLETTERS, RECEIPT, RECEIPT_FAILURES
 from billow.runtime.errors import TransientError
@@ -28,18 +27,10 @@ from billow.services.receipt.proof import Proof
 from billow.services.receipt.store import Store
 from billow.testkit.consuming import consuming, settled, until
 from billow.testkit.events import make_analyzed, make_record
-from billow.testkit.plugin import NatsServer
 from billow.testkit.postgres import PostgresServer
 
 PASSING = ("08006", "40001", "40P01", "53100", "53200", "53300", "55P03", "57014", "57P01", "57P02", "57P03")
 LASTING = ("22P02", "23505", "42P01", "42501")
-
-
-@pytest_asyncio.fixture
-async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
-    async with await Bus.connect(nats_server.url, name="test") as connected:
-        await provision(connected)
-        yield connected
 
 
 @pytest_asyncio.fixture

@@ -14,7 +14,6 @@ from sqlalchemy.pool import NullPool
 
 from billow.bus.connection import Bus
 from billow.bus.outcome import latest_record
-from billow.bus.provision import provision
 from billow.bus.publish import publish, publish_event
 from billow.bus.topology import DOCUMENTS, RECEIPT, RECEIPT_CANCELLATIONS, RECEIPT_FAILURES, RECEIPT_PROMOTIONS
 from billow.bus.window import stream_window
@@ -37,14 +36,6 @@ from billow.testkit.events import (
     make_record,
     make_submitted,
 )
-from billow.testkit.plugin import NatsServer
-
-
-@pytest_asyncio.fixture
-async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
-    async with await Bus.connect(nats_server.url, name="test") as connected:
-        await provision(connected)
-        yield connected
 
 
 @pytest.fixture

@@ -3,14 +3,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import msgspec
 import pytest_asyncio
 
 from billow.bus.connection import Bus
 from billow.bus.outcome import latest_record
-from billow.bus.provision import provision
 from billow.bus.publish import find_event, publish, publish_event
 from billow.bus.topology import (
     DEADLETTERS,
@@ -27,24 +25,8 @@ from billow.services.receipt.handlers import ReceiptHandler
 from billow.services.receipt.store import Store
 from billow.testkit.consuming import consuming, settled, until
 from billow.testkit.events import make_analyzed, make_promoted, make_record
-from billow.testkit.plugin import NatsServer
 
 RUN = "run-1"
-
-
-@pytest_asyncio.fixture
-async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
-    async with await Bus.connect(nats_server.url, name="test") as connected:
-        await provision(connected)
-        yield connected
-
-
-@pytest_asyncio.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = Store.create(f"sqlite+aiosqlite:///{tmp_path / 'records.db'}")
-    await store.migrate()
-    yield store
-    await store.close()
 
 
 @pytest_asyncio.fixture(autouse=True)

@@ -11,6 +11,9 @@ JSON = "application/json"
 MSGPACK = "application/msgpack"
 ContentType = Literal["application/json", "application/msgpack"]
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that anybody may have written."""
+
 _ALIASES: dict[str, ContentType] = {
     JSON: JSON,
     "text/json": JSON,
@@ -71,5 +74,5 @@ def decode(data: bytes, type_: type[T], content_type: str | None = None) -> T:
     decoder = _json_decoder(type_) if kind == JSON else _msgpack_decoder(type_)
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+    except UNREADABLE as e:
         raise CodecError(f"not a valid {kind} message: {e}") from e

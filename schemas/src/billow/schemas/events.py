@@ -18,7 +18,8 @@ from billow.schemas.tokens import Token
 
 Instant = Annotated[datetime, Meta(tz=True)]
 """A point in time with its offset; we write UTC."""
-Revision = Annotated[int, Meta(ge=1)]
+Revision = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+"""Fits into a column of the database."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):

@@ -167,6 +167,13 @@ class Desk:
         return True
 
 
+class _Ear(NamedTuple):
+    """Where one answer arrives."""
+
+    subscription: Subscription
+    heard: "asyncio.Future[Msg]"
+
+
 class Answer(NamedTuple):
     """Who answered what."""
 
@@ -189,7 +196,7 @@ class Question:
         self._digest = hashlib.blake2b(body, digest_size=16).digest()
         self._id = self._hash("")
         self._answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._asked: dict[str, Subscription] = {}
+        self._asked: dict[str, _Ear] = {}
 
     @property
     def asked(self) -> Collection[str]:
@@ -202,21 +209,30 @@ class Question:
 
     async def ask(self, model: str) -> None:
         """Put it to a model, unless it still lies in its queue from an earlier time. Raises as `Desk.send`."""
-        subject = self.subject(model)
+        if model not in self._asked:
+            # Subscribed before the work is out, so that no answer can pass unseen.
+            self._asked[model] = await self._listen(model)
+        await self._desk.send(self._id, self._work(model), self._task)
 
-        async def on_answer(message: Msg) -> None:
-            if self._answered.done():
+    async def _listen(self, model: str) -> "_Ear":
+        """For one answer, by a future: a callback has a queue and a task of its own."""
+        subject, client = self.subject(model), self._desk.bus.client
+        heard: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+
+        def on_answer(_: "asyncio.Future[Msg]") -> None:
+            if heard.cancelled() or self._answered.done():
                 return
             try:
-                self._answered.set_result(Answer(model, _decode(message.data)))
+                self._answered.set_result(Answer(model, _decode(heard.result().data)))
             except PermanentError as e:
                 self._answered.set_exception(e)
 
-        if model not in self._asked:
-            # Subscribed before the work is out, so that no answer can pass unseen.
-            with translated(f"subscribing to {subject}"):
-                self._asked[model] = await self._desk.bus.client.subscribe(subject, cb=on_answer)  # pyright: ignore[reportUnknownMemberType]
-        await self._desk.send(self._id, self._work(model), self._task)
+        heard.add_done_callback(on_answer)
+        with translated(f"subscribing to {subject}"):
+            # One message: a second would find the future done, and end the client's reading loop.
+            subscription = await client.subscribe(subject, future=heard, max_msgs=1)  # pyright: ignore[reportUnknownMemberType]
+            await subscription.unsubscribe(limit=1)
+        return _Ear(subscription, heard)
 
     async def wait(self, seconds: float, until: "asyncio.Future[None] | None" = None) -> Answer | None:
         """The answer of any model; None after `seconds`, or when `until` is done first.
@@ -254,8 +270,10 @@ class Question:
 
     async def close(self) -> None:
         """Listen no more. What lies in a queue stays there."""
-        for subscription in self._asked.values():
-            await self._desk.bus.unsubscribe(subscription)
+        for ear in self._asked.values():
+            # One that heard its answer is gone already.
+            if ear.heard.cancel():
+                await self._desk.bus.unsubscribe(ear.subscription)
         if self._answered.done() and not self._answered.cancelled():
             self._answered.exception()
 

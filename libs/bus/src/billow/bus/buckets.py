@@ -15,7 +15,7 @@ from billow.bus.planning.configs import Site, bucket_config
 from billow.bus.planning.ensure import ensure
 from billow.bus.planning.server import Server
 from billow.bus.publish import publish
-from billow.bus.topology import BUCKETS, BucketSpec
+from billow.bus.topology import BucketSpec
 from billow.runtime.errors import BillowError, PermanentError
 
 OPERATION = "KV-Operation"
@@ -45,12 +45,6 @@ async def open_bucket(bus: Bus, spec: BucketSpec, *, replicas: int = 0) -> KeyVa
     await ensure(Server(bus), bucket_config(spec, Site(replicas=replicas)), replicas=replicas)
     with translated(f"opening bucket {spec.name}"):
         return await bus.js.key_value(spec.name)
-
-
-async def ensure_bucket(bus: Bus, name: str, *, replicas: int = 0, **_: object) -> KeyValue:
-    """Open a declared bucket by its name; how it is, the topology says."""
-    spec = next(spec for spec in BUCKETS if spec.name == name)
-    return await open_bucket(bus, spec, replicas=replicas)
 
 
 async def put(

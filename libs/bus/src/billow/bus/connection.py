@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
+from billow.bus.replies import Replies
 from billow.bus.settings import Access, Servers
 from billow.bus.tolerant import TolerantClient
 from billow.runtime.errors import BillowError, StackUnreachableError
@@ -33,6 +34,8 @@ class Bus:
         """JetStream domain of the hub; needed behind a leaf node."""
         self.js: JetStreamContext = client.jetstream(domain=domain) if domain else client.jetstream()
         self.api_prefix = f"$JS.{domain}.API" if domain else "$JS.API"
+        self.replies = Replies(client)
+        """For requests that many messages answer; one subscription, made when it is first used."""
         self._on_reconnect: list[Callable[[], None]] = []
 
     @classmethod

@@ -250,7 +250,10 @@ class ImageStore:
             return None
 
     def _send(self, bucket: str, nuid: str, data: bytes, chunk_size: int) -> asyncio.Task[int]:
-        return asyncio.create_task(self._uploader.send(objects.chunks_subject(bucket, nuid), data, chunk_size))
+        sending = asyncio.create_task(self._uploader.send(objects.chunks_subject(bucket, nuid), data, chunk_size))
+        # Where the description fails too, nobody asks any more what the chunks came to.
+        sending.add_done_callback(_see)
+        return sending
 
     async def _replace(self, info: ObjectInfo, before: Stored | None) -> None:
         """Make `info` what its key means, and remove the chunks of exactly that which it replaces.
@@ -373,6 +376,12 @@ class ImageStore:
             await asyncio.wait_for(self._js.purge_stream(objects.stream_name(bucket), subject=subject), _PURGE_SECONDS)
         except (TimeoutError, nats.errors.Error, nats.js.errors.Error) as e:
             log.warning("chunks left behind", subject=subject, reason=repr(e))
+
+
+def _see(task: asyncio.Task[int]) -> None:
+    """Look at what it raised, so that nobody reports it as never retrieved."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _is_fresh(stored: Stored | None, size: int) -> bool:

@@ -9,6 +9,7 @@ from nats.aio.msg import Msg
 
 from billow.bus.connection import Bus
 from billow.bus.faults import translated
+from billow.schemas import codec
 
 log = structlog.get_logger()
 
@@ -45,7 +46,7 @@ async def find_other_digest(bus: Bus, model: str, digest: str) -> str | None:
             return
         try:
             answers.put_nowait(msgspec.json.decode(message.data, type=_Info).metadata)
-        except msgspec.DecodeError as e:
+        except codec.UNREADABLE as e:
             log.debug("an answer that cannot be read", reason=str(e))
 
     inbox = bus.client.new_inbox()

@@ -17,6 +17,7 @@ from nats.js import api
 from nats.js.errors import APIError
 
 from billow.bus.digests import LARGE
+from billow.schemas import codec
 
 DIGEST_PREFIX = "SHA-256="
 _NO_MESSAGE = 10037
@@ -140,7 +141,7 @@ def digest_bytes(text: str) -> bytes | None:
 def _parse(data: bytes, seq: int, time: datetime) -> Stored:
     try:
         return Stored(_info_decoder.decode(data), seq, time)
-    except msgspec.DecodeError:
+    except codec.UNREADABLE:
         return Stored(None, seq, time)
 
 

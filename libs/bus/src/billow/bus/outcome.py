@@ -152,7 +152,7 @@ class Outcomes:
             there = await self._history.newest(
                 [subjects.document(self._tenant, name, document_id) for document_id in wanted for name in names]
             )
-            ended = {stored.subject.rpartition(".")[2] for stored in there}
+            ended = {subject.rpartition(".")[2] for subject in there}
             for watch in watches:
                 record = None
                 if watch.document_id in ended and watch.is_waiting:

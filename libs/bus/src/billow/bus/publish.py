@@ -13,6 +13,7 @@ import nats.js.errors
 from nats.js.api import RawStreamMsg
 
 from billow.bus import headers
+from billow.bus.acks import store
 from billow.bus.connection import Bus
 from billow.bus.faults import BusyError, translated
 from billow.bus.pressure import pressure_of
@@ -72,7 +73,7 @@ async def publish(
         timeout = min(_ACK_SECONDS, max(end - time.monotonic(), _LAST_ACK_SECONDS))
         try:
             with translated(f"publishing {subject}"):
-                ack = await bus.js.publish(subject, data, headers=fields, timeout=timeout)
+                ack = await store(bus, subject, data, fields, timeout)
         except BusyError as e:
             e.delay = pressure.refused(subject if _OF_SUBJECT in str(e) else stream)
             if unsure:

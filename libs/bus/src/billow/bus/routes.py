@@ -242,7 +242,8 @@ class RouteBook:
         wanted = next((old for old in older if version is None or old.version == version), None)
         if wanted is None:
             kept = ", ".join(str(old.version) for old in older) or "none"
-            raise UsageError(f"no earlier version {version or ''} of the route of {task} is kept (there are: {kept})")
+            named = "no earlier version" if version is None else f"no earlier version {version}"
+            raise UsageError(f"{named} of the route of {task} is kept (there are: {kept})")
         expected, note = versions[0].version, note or f"back to version {wanted.version}"
         if wanted.route is None:
             await self.remove(task, expected=expected, by=by, note=note)

@@ -20,6 +20,7 @@ from billow.bus.connection import Bus
 from billow.bus.faults import translated
 from billow.bus.topology import LANES, inference_consumer
 from billow.runtime.errors import BillowError
+from billow.schemas import codec
 from billow.schemas.labels import Task
 
 log = structlog.get_logger()
@@ -187,7 +188,7 @@ class SwapObserver:
             return
         try:
             work = self._work_decoder.decode(message.data)
-        except msgspec.DecodeError:
+        except codec.UNREADABLE:
             log.debug("work of another kind passed over", subject=message.subject)
             return
         question = hashlib.blake2b(work.payload, digest_size=16)
@@ -218,7 +219,7 @@ class SwapObserver:
     def _is_error(self, data: bytes) -> bool:
         try:
             answer = self._answer_decoder.decode(data)
-        except msgspec.DecodeError:
+        except codec.UNREADABLE:
             return False
         return answer.error is not None and bytes(answer.error) != _NIL
 

@@ -13,14 +13,13 @@ import nats.errors
 import nats.js.errors
 import structlog
 from nats.aio.msg import Msg
-from nats.js import api
 from nats.js.kv import KeyValue
 
 from billow.bus import buckets
-from billow.bus.buckets import DELETED, ensure_bucket
+from billow.bus.buckets import DELETED, open_bucket
 from billow.bus.connection import Bus
 from billow.bus.faults import translated
-from billow.bus.topology import TENANTS_BUCKET
+from billow.bus.topology import TENANTS, TENANTS_BUCKET
 from billow.runtime.errors import PermanentError, TransientError
 from billow.schemas import codec
 from billow.schemas.tenants import TenantPolicy, check_policy
@@ -30,8 +29,6 @@ log = structlog.get_logger()
 
 REFRESH_SECONDS = 5.0
 """How long a policy that was read counts, where its change was not heard of."""
-_HISTORY = 16
-_SAID_AGAIN = "tenants"
 _ALL = f"$KV.{TENANTS_BUCKET}.*"
 
 UNLIMITED = TenantPolicy()
@@ -45,13 +42,7 @@ async def ensure_tenants(bus: Bus, *, replicas: int = 0) -> KeyValue:
         TransientError: the server did not answer.
         PermanentError: the server refuses.
     """
-    return await ensure_bucket(
-        bus,
-        TENANTS_BUCKET,
-        history=_HISTORY,
-        replicas=replicas,
-        republish=api.RePublish(src=_ALL, dest=f"{_SAID_AGAIN}.{{{{wildcard(1)}}}}"),
-    )
+    return await open_bucket(bus, TENANTS, replicas=replicas)
 
 
 async def policy(bus: Bus, tenant: str) -> TenantPolicy:
@@ -122,7 +113,7 @@ class _PolicyTable:
             self._follows = True
             # The subscription lives as long as the connection. Without it, age brings the changes.
             with contextlib.suppress(nats.errors.Error):
-                await bus.client.subscribe(f"{_SAID_AGAIN}.*", cb=self._on_change)
+                await bus.client.subscribe(f"{TENANTS.said_again}.*", cb=self._on_change)
         known = self._known.get(tenant)
         if known is not None and time.monotonic() < known[0]:
             return known[1]

@@ -20,10 +20,41 @@ _STATUS, _DESCRIPTION = "Status", "Description"
 _STORED = "Nats-Sequence"
 """Header of what a direct get brings."""
 _OF_A_STREAM = b"$JS.ACK."
+_BLANKS = " \t\n\r\v\f"
+"""What `bytes.strip` takes away."""
+_REMEMBERED = 1_000
+_names: dict[str, str | None] = {}
+"""Name of a header as it came -> as it is read, None if passed over. Anybody may send any, so only so many are kept."""
+
+
+_stock = Client._parse_header_lines
+
+
+def _learn(before: str) -> str | None:
+    name = next(iter(_stock(before.encode() + b":")), None)
+    if len(_names) < _REMEMBERED:
+        _names[before] = name
+    return name
 
 
 class TolerantClient(Client):
     """Reads every message: without headers that cannot be read, and with U+FFFD for bytes that are no text."""
+
+    @staticmethod
+    def _parse_header_lines(raw: Any) -> dict[str, str]:
+        """As the stock client, which looks at each character of each name: 10 headers cost it 40 us."""
+        whole = bytes(raw)
+        if not whole.isascii():
+            return _stock(whole)
+        found: dict[str, str] = {}
+        for line in whole.decode("ascii").split("\r\n"):
+            before, colon, value = line.partition(":")
+            if not colon:
+                continue
+            name = _names[before] if before in _names else _learn(before)
+            if name is not None:
+                found[name] = value.strip(_BLANKS)
+        return found
 
     async def _process_headers(self, headers: Any) -> dict[str, str] | None:
         try:

@@ -18,6 +18,7 @@ from billow.cli import (
     replay_app,
     tenants_app,
     topology_app,
+    workstation_app,
 )
 from billow.cli.commands import documents as document_commands
 from billow.cli.commands import extract as extract_command
@@ -25,7 +26,6 @@ from billow.cli.commands import up as up_command
 from billow.cli.console import Format, FormatOption, as_table, err, out, run
 from billow.cli.settings import CliSettings
 from billow.schemas.tokens import check_token
-from billow.services.worker import __main__ as worker_process
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,6 +55,7 @@ app.add_typer(topology_app.app, name="topology")
 app.add_typer(tenants_app.app, name="tenants")
 app.add_typer(deadletters_app.app, name="deadletters")
 app.add_typer(replay_app.app, name="replay")
+app.add_typer(workstation_app.app, name="workstation")
 app.command()(rebuild_app.rebuild)
 app.command()(cost_app.cost)
 
@@ -238,6 +239,9 @@ app.command()(events_app.events)
 @app.command()
 def worker(model: Annotated[str, typer.Argument(help="Name or token of a model; `billow models list`.")]) -> None:
     """Plug a model in: serve it from this machine until Ctrl-C plugs it out."""
+    # Only here: all that a model needs takes long to import, and no other command needs it.
+    from billow.services.worker import __main__ as worker_process
+
     raise typer.Exit(worker_process.main(model))
 
 

@@ -18,8 +18,8 @@ def cost(
     """Work out the monthly bill of a topology, the price per 1,000 documents, and whether it carries the load.
 
     Printed beside what the first system of this kind paid (297 USD a month) and beside a cloud GPU instance. All prices
-    are values of the file, each with a date and a source; deploy/cost/ has examples to copy. Nothing is looked up, and no
-    stack is needed.
+    are values of the file, each with a date and a source; deploy/cost/ has examples to copy. Nothing is looked up, and
+    no stack is needed.
 
     Exit code 1 where the topology cannot carry the load on average: its queue would grow for ever.
 

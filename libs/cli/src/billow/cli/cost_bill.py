@@ -153,7 +153,9 @@ def _capacity(plan: Plan) -> tuple[Capacity, float]:
     mean = load.documents_a_month / _SECONDS_A_MONTH
     peak = mean * load.peak
     always, at_peak = _Machines(plan, hours=True), _Machines(plan, hours=False)
-    sets_needed = math.ceil(max(0.0, peak - at_peak.gpu) * measured.model_seconds / measured.busy / measured.worker_cores)
+    sets_needed = math.ceil(
+        max(0.0, peak - at_peak.gpu) * measured.model_seconds / measured.busy / measured.worker_cores
+    )
     verdict: Verdict = "carries"
     reason = ""
     if mean > always.carried:

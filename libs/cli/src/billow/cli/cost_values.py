@@ -54,8 +54,8 @@ class Measured(Values, frozen=True, kw_only=True):
     """share of a core that is planned with; the rest is for spikes, the system and a node that is away"""
     link_bytes: Amount = 164_000.0
     """bytes a document to the workers; `link_bytes` of a record"""
-    history_bytes: Amount = 60_000.0
-    """bytes a document in streams and database, without the original"""
+    history_bytes: Amount = 25_000.0
+    """bytes a document in streams and database, without the original: 17,500 in `DOCUMENTS`, the rest for the rows"""
     source: str = "README, Measured"
 
     @property
@@ -209,5 +209,7 @@ def read_plan(path: Path) -> Plan:
         raise UsageError(f"{path}: [[workstation]] needs [electricity] with price_a_kwh, as_of and source.")
     for each in plan.comparison:
         if (each.price_a_month is None) == (each.price_an_hour is None):
-            raise UsageError(f"{path}: [[comparison]] {each.name!r} needs price_a_month or price_an_hour, and not both.")
+            raise UsageError(
+                f"{path}: [[comparison]] {each.name!r} needs price_a_month or price_an_hour, and not both."
+            )
     return plan

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from billow.cli.commands import check as check_command
 from billow.cli.commands import cut as cut_command
 from billow.cli.commands import inspect as inspect_command
 from billow.cli.commands import models as model_commands
@@ -111,6 +110,8 @@ def check(
 
     Examples: [cyan]billow models check[/]   [cyan]billow models check ./my-model && billow worker my-model[/]
     """
+    from billow.cli.commands import check as check_command  # numpy and OpenCV, which no other command needs
+
     exit_with(lambda: check_command.check(models or [], out))
 
 

@@ -1,21 +1,44 @@
-"""Which files a user means."""
+"""Which files a user means, and what is in them."""
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-SUPPORTED_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".pdf"})
+SUPPORTED_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".pdf"})
 """What a folder is searched for; a file named by itself is taken whatever it is called."""
 
 
 def documents(paths: Iterable[Path]) -> Iterator[Path]:
     """The files meant by `paths` in the order given; a folder yields every supported file below it, sorted.
 
-    A path that is not there is yielded too: the record of it will say so.
+    What cannot be opened is yielded too, a folder as well: the record of it will say so.
     """
     for path in paths:
-        if path.is_dir():
-            yield from sorted(
-                file for file in path.rglob("*") if file.suffix.lower() in SUPPORTED_SUFFIXES and file.is_file()
-            )
+        # Unlike `Path.is_dir` this tells no error for a folder that may not be looked into.
+        if os.path.isdir(path):  # noqa: PTH112
+            yield from _below(path)
         else:
             yield path
+
+
+def read(path: Path) -> bytes:
+    """All of a file. A named pipe is read to its end; one that nobody writes to is empty, and not waited for.
+
+    Raises:
+        OSError: it cannot be opened or read.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        os.set_blocking(file.fileno(), True)
+        return file.read()
+
+
+def _below(folder: Path) -> list[Path]:
+    found: list[Path] = []
+
+    def note(error: OSError) -> None:
+        found.append(Path(os.fsdecode(error.filename)))
+
+    for place, _, names in os.walk(folder, onerror=note):
+        files = (Path(place, name) for name in names)
+        found += [file for file in files if file.suffix.lower() in SUPPORTED_SUFFIXES]
+    return sorted(found)

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from billow.cli.commands import rebuild as rebuild_command
 from billow.cli.console import Format, FormatOption, as_table, err, out, run
 
 
@@ -43,5 +42,8 @@ def rebuild(
 
     Examples: [cyan]billow rebuild[/]   [cyan]billow rebuild --replace --keep-older --force[/]
     """
+    # Only here: the database's libraries take seconds to import, and no other command needs them.
+    from billow.cli.commands import rebuild as rebuild_command
+
     options = rebuild_command.Options(database_url, compare, replace, keep_older, drop_older, force, since)
     run(rebuild_command.run(options, table=as_table(format_), out=out, err=err))

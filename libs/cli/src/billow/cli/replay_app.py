@@ -150,4 +150,4 @@ def promote(
     --undo leaves alone what was promoted or changed since, says which, and exits with 1 then.
     """
     wanted = read_documents(documents)
-    run(replay_runs.promote(run_id, wanted, undo=undo, table=as_table(format_), out=out))
+    run(replay_runs.promote(run_id, wanted, undo=undo, table=as_table(format_), out=out, err=err))

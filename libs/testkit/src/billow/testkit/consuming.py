@@ -37,7 +37,7 @@ async def consuming(
         await running
 
 
-async def until(condition: Callable[[], Awaitable[bool]] | Callable[[], bool], timeout: float = 20) -> None:
+async def until(condition: Callable[[], Awaitable[bool]] | Callable[[], bool], timeout: float = 30) -> None:
     """Wait until it is so. Raises AssertionError after `timeout` seconds."""
     end = time.monotonic() + timeout
     while True:

@@ -6,9 +6,9 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from billow.bus.buckets import WrongRevisionError, ensure_bucket, last, put, revisions
+from billow.bus.buckets import WrongRevisionError, last, open_bucket, put, revisions
 from billow.bus.connection import Bus
-from billow.bus.topology import REPLAYS_BUCKET
+from billow.bus.topology import REPLAYS, REPLAYS_BUCKET
 from billow.runtime.errors import UsageError
 from billow.schemas import codec
 from billow.schemas.replay import Order, PromotionState, ReplayOrder, ReplayReport, ReplaySpec, ReplayState
@@ -50,7 +50,7 @@ class ReplayBook:
 
     async def open(self) -> None:
         """Make the bucket if it is not there. Raises TransientError where the server does not answer."""
-        await ensure_bucket(self._bus, REPLAYS_BUCKET)
+        await open_bucket(self._bus, REPLAYS)
 
     async def begin(self, spec: ReplaySpec, driver: str) -> Run:
         """Keep a new run; the same spec again, but for who began it and when, is the run that is there.
@@ -106,7 +106,11 @@ class ReplayBook:
             data = codec.encode(state)
             version = await put(self._bus, REPLAYS_BUCKET, f"{run.spec.run_id}.state", data, expected=run.version)
         except WrongRevisionError as e:
-            raise TakenOverError(f"Run {run.spec.run_id} was taken over by another command; this one ends.") from e
+            there = await self._read(f"{run.spec.run_id}.state", ReplayState)
+            if there is None or not _is_ours(there[0], run.state, state):
+                raise TakenOverError(f"Run {run.spec.run_id} was taken over by another command; this one ends.") from e
+            # Our own earlier write, stored by a server that could not say so before it stopped.
+            return await self.write(Run(run.spec, there[0], there[1]), state)
         return Run(run.spec, state, version)
 
     async def order(self, run_id: str) -> Order:
@@ -161,3 +165,8 @@ def _asked(spec: ReplaySpec) -> ReplaySpec:
     return msgspec.structs.replace(
         spec, created_at=never, created_by="", rate=0.0, in_flight=1, until=never, since=None, price_per_hour=0.0
     )
+
+
+def _is_ours(there: ReplayState, before: ReplayState, after: ReplayState) -> bool:
+    """Whether who drives the run wrote what is there: nobody else writes under its name without another status."""
+    return bool(after.driver) and there.driver == after.driver and there.status in (before.status, after.status)

@@ -11,13 +11,12 @@ import msgspec
 import structlog
 
 from billow.bus.connection import Bus
+from billow.bus.history import History, Stored
 from billow.bus.replay.book import ReplayBook, Run
-from billow.bus.replay.history import Stored, history
 from billow.bus.replay.pace import Pace
 from billow.bus.replay.progress import OutcomeCount, Outcomes, inputs, is_idle
 from billow.bus.replay.selection import UNREADABLE, Selection, key_of, select
 from billow.bus.replay.sending import Outgoing, send, under_run
-from billow.bus.topology import DOCUMENTS
 from billow.runtime.errors import BillowError, TransientError
 from billow.runtime.tasks import end_tasks
 from billow.schemas.codec import CodecError
@@ -130,7 +129,7 @@ class ReplayDriver:
         first = min(self._todo.values(), default=None)
         if first is not None:
             subject = f"documents.{self._spec.tenant or '*'}.{self._spec.start}.*"
-            async for batch in history(self._bus, DOCUMENTS.name, subject, first=first, until=self._spec.until):
+            async for batch in History(self._bus).batches(subject, first=first, until=self._spec.until):
                 waiting += [stored for stored in batch if self._todo.get(key_of(stored.subject)) == stored.sequence]
                 while len(waiting) >= PORTION and self._order == "run":
                     portion = pace.portion(PORTION)

@@ -8,6 +8,8 @@ class Pace:
     """A token bucket: `rate` documents/s on average, and no burst that anybody would feel."""
 
     _BURST_SECONDS = 0.05
+    _PORTION_SECONDS = 0.02
+    """Documents that are sent together meet again in each service, and delay whoever comes then."""
 
     def __init__(self, rate: float) -> None:
         """`rate` 0 never waits."""
@@ -16,7 +18,7 @@ class Pace:
 
     def portion(self, most: int) -> int:
         """How many to send at a time."""
-        return most if not self._rate else max(1, min(most, int(self._rate * self._BURST_SECONDS)))
+        return most if not self._rate else max(1, min(most, int(self._rate * self._PORTION_SECONDS)))
 
     async def take(self, count: int) -> None:
         """Wait until `count` may be sent. What was not used in time is not made up for, but for a burst."""

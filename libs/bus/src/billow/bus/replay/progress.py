@@ -9,7 +9,7 @@ from nats.js import api
 
 from billow.bus.connection import Bus
 from billow.bus.faults import translated
-from billow.bus.replay.history import Stored, history
+from billow.bus.history import History, Stored
 from billow.bus.replay.selection import key_of
 from billow.bus.topology import LAYOUT_RUNS, OCR_RUNS, RECEIPT_FAILURES, RECEIPT_RUNS, RUNS, ConsumerSpec
 from billow.runtime.errors import BillowError
@@ -79,7 +79,7 @@ class Outcomes:
         """Read what is new. Raises TransientError where NATS does not answer."""
         for name in self._next:
             subject = f"runs.*.{self._run_id}.{name}.*"
-            async for batch in history(self._bus, RUNS.name, subject, first=self._next[name]):
+            async for batch in History(self._bus, RUNS.name).batches(subject, first=self._next[name]):
                 self._take(name, batch)
 
     def _take(self, name: str, batch: list[Stored]) -> None:
@@ -99,7 +99,7 @@ async def inputs(bus: Bus, spec: ReplaySpec) -> set[str]:
         TransientError: NATS does not answer.
     """
     subject = f"runs.{spec.tenant or '*'}.{spec.run_id}.{spec.start}.*"
-    return {key_of(stored.subject) async for batch in history(bus, RUNS.name, subject) for stored in batch}
+    return {key_of(stored.subject) async for batch in History(bus, RUNS.name).batches(subject) for stored in batch}
 
 
 async def is_idle(bus: Bus) -> bool:

@@ -8,9 +8,9 @@ import msgspec
 
 from billow.bus import headers
 from billow.bus.connection import Bus
+from billow.bus.history import PATIENCE_SECONDS, History, Stored
 from billow.bus.publish import events
 from billow.bus.replay.book import ReplayBook, Run
-from billow.bus.replay.history import Stored, history, last_messages
 from billow.bus.replay.reporting import outcomes
 from billow.bus.replay.results import Wanted, official_records, read_record
 from billow.bus.replay.selection import key_of
@@ -151,7 +151,7 @@ async def _cases(bus: Bus, records: Sequence[Record]) -> list[_Case]:
     wanted = [Wanted(record.tenant, record.document_id, record.revision) for record in records]
     official = await official_records(bus, wanted)
     names = [subjects.document(record.tenant, "promoted", record.document_id) for record in records]
-    lasts = await last_messages(bus, DOCUMENTS.name, names)
+    lasts = await History(bus).newest(names, patience=PATIENCE_SECONDS)
     return [
         _Case(key_of(name), record, None if now is None else read_record(now), name, lasts.get(name))
         for record, now, name in zip(records, official, names, strict=True)
@@ -236,7 +236,7 @@ async def _stated(
 ) -> AsyncGenerator[list[tuple[Stored, Promoted]]]:
     """What one promotion stated, each document once."""
     subject, seen = f"documents.{run.spec.tenant or '*'}.promoted.*", set[str]()
-    async for batch in history(bus, DOCUMENTS.name, subject, since=run.spec.created_at):
+    async for batch in History(bus).batches(subject, since=run.spec.created_at):
         found: list[tuple[Stored, Promoted]] = []
         for stored in batch:
             key = key_of(stored.subject)
@@ -245,12 +245,12 @@ async def _stated(
             if documents and key.partition(".")[2] not in documents:
                 continue
             seen.add(key)
-            found.append((stored, codec.decode(stored.data, Promoted, stored.fields.get(headers.CONTENT_TYPE))))
+            found.append((stored, codec.decode(stored.data, Promoted, stored.content_type)))
         yield found
 
 
 def _peek(stored: Stored) -> _Peek:
     try:
-        return codec.decode(stored.data, _Peek, stored.fields.get(headers.CONTENT_TYPE))
+        return codec.decode(stored.data, _Peek, stored.content_type)
     except codec.CodecError:
         return _Peek()

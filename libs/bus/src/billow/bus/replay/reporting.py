@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
 from billow.bus.connection import Bus
+from billow.bus.history import History, Stored
 from billow.bus.replay.book import Run
 from billow.bus.replay.comparison import TASKS, Comparison
-from billow.bus.replay.history import Stored, history
 from billow.bus.replay.results import Result, Wanted, official_records, read_result, stated_record
 from billow.bus.replay.selection import key_of
 from billow.bus.replay.truth import TruthSource
@@ -77,7 +77,7 @@ async def outcomes(
     """
     seen: set[str] = set()
     for name in names:
-        async for batch in history(bus, RUNS.name, f"runs.*.{run_id}.{name}.*"):
+        async for batch in History(bus, RUNS.name).batches(f"runs.*.{run_id}.{name}.*"):
             found: list[tuple[Stored, bytes]] = []
             for stored in batch:
                 key, record = key_of(stored.subject), stated_record(stored)

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from billow.bus import headers
 from billow.bus.connection import Bus
+from billow.bus.history import PATIENCE_SECONDS, History, Stored
 from billow.bus.outcome import latest_record
-from billow.bus.replay.history import Stored, last_messages
-from billow.bus.topology import DOCUMENTS
 from billow.schemas import codec, subjects
 from billow.schemas.record import Record, Tax
 
@@ -71,7 +69,7 @@ async def official_records(bus: Bus, wanted: Sequence[Wanted]) -> list[bytes | N
         TransientError: NATS does not answer.
     """
     names = [(one, _subject(one, "completed"), _subject(one, "failed")) for one in wanted]
-    lasts = await last_messages(bus, DOCUMENTS.name, [subject for _, *both in names for subject in both])
+    lasts = await History(bus).newest([subject for _, *both in names for subject in both], patience=PATIENCE_SECONDS)
     found: list[bytes | None] = []
     for one, *both in names:
         ends = [lasts[subject] for subject in both if subject in lasts]
@@ -96,7 +94,7 @@ def read_record(record: bytes) -> Record:
 def stated_record(stored: Stored) -> bytes | None:
     """The record, as JSON, that a `completed` or `failed` event carries; None where it cannot be read."""
     try:
-        if codec.content_type_of(stored.data, stored.fields.get(headers.CONTENT_TYPE)) == codec.JSON:
+        if codec.content_type_of(stored.data, stored.content_type) == codec.JSON:
             return bytes(codec.decode(stored.data, _Stating, codec.JSON).record)
         return codec.encode(codec.decode(stored.data, _Whole, codec.MSGPACK).record)
     except codec.CodecError:

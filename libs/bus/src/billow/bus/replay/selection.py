@@ -5,10 +5,8 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 
-from billow.bus import headers
 from billow.bus.connection import Bus
-from billow.bus.replay.history import Stored, history
-from billow.bus.topology import DOCUMENTS
+from billow.bus.history import History, Stored
 from billow.schemas import codec
 from billow.schemas.replay import ReplaySpec
 
@@ -103,13 +101,13 @@ async def _kinds(bus: Bus, spec: ReplaySpec) -> dict[str, str]:
 async def _events(bus: Bus, spec: ReplaySpec, name: str, *, in_range: bool) -> AsyncGenerator[Stored]:
     subject = f"documents.{spec.tenant or '*'}.{name}.*"
     since, until = (spec.since, spec.until) if in_range else (None, None)
-    async for batch in history(bus, DOCUMENTS.name, subject, since=since, until=until):
+    async for batch in History(bus).batches(subject, since=since, until=until):
         for stored in batch:
             yield stored
 
 
 def _peek(stored: Stored) -> _Peek | None:
     try:
-        return codec.decode(stored.data, _Peek, stored.fields.get(headers.CONTENT_TYPE))
+        return codec.decode(stored.data, _Peek, stored.content_type)
     except codec.CodecError:
         return None

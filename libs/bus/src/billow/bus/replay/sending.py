@@ -13,8 +13,8 @@ from nats.js import api
 
 from billow.bus import headers
 from billow.bus.connection import Bus
+from billow.bus.history import Stored
 from billow.bus.publish import publish
-from billow.bus.replay.history import Stored
 from billow.bus.topology import RUNS
 from billow.runtime import trace
 from billow.runtime.errors import PermanentError, TransientError

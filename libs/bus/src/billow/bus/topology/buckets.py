@@ -57,7 +57,7 @@ ADMISSION = BucketSpec(
 )
 ERASURES = BucketSpec(
     name="ERASURES",
-    description="What each erasure removed: the report, key `<erasure>`; no content.",
+    description="What each erasure removed: the report, key `<tenant>.<sequence>`; no content.",
     why="As long as the event that ordered it.",
     ttl=DOCUMENTS.max_age,
 )
@@ -83,4 +83,3 @@ ROUTES_BUCKET = ROUTES.name
 REPLAYS_BUCKET = REPLAYS.name
 TENANTS_BUCKET = TENANTS.name
 ADMISSION_BUCKET = ADMISSION.name
-ERASURES_BUCKET = ERASURES.name

@@ -15,6 +15,7 @@ from billow.bus.connection import Bus
 from billow.bus.deadletter_shelf import Letter, Query, Recorded, letters, read_letter, remove
 from billow.bus.redrive import Redriven, redrive
 from billow.cli.commands import deadletters_view as view
+from billow.cli.counts import counted
 from billow.cli.hub import connect
 from billow.runtime.errors import TransientError, UsageError
 from billow.runtime.tasks import end_tasks
@@ -57,7 +58,7 @@ async def list_letters(query: Query, limit: int, table: bool, out: Console) -> N
             else:
                 out.file.write(view.line(letter))
     if table:
-        out.print(view.table(shown[: limit or None]) if shown else "No dead letters.")
+        out.print(view.table(shown[: limit or None], width=out.width) if shown else "No dead letters.")
         if limit and len(shown) > limit:
             out.print(Text(f"These are the newest {limit:,}; --limit 0 shows all.", style="dim"))
 
@@ -126,8 +127,8 @@ async def _rehearse(bus: Bus, chosen: Selection, table: bool, out: Console) -> N
             shown.append(letter)
     if table:
         if shown:
-            out.print(view.table(shown))
-        out.print(f"{count:,} letters would be sent again.")
+            out.print(view.table(shown, width=out.width))
+        out.print(f"{counted(count, 'letter')} would be sent again.")
 
 
 async def purge(chosen: Selection, yes: bool, out: Console, err: Console) -> bool:
@@ -153,12 +154,12 @@ async def purge(chosen: Selection, yes: bool, out: Console, err: Console) -> boo
         if kept:
             err.print(f"{kept:,} letters stay: the receipt service has not recorded their failures yet. Is it running?")
         if not yes and sequences:
-            raise UsageError(f"Nothing was purged. Say --yes to purge these {len(sequences):,} letters for good.")
+            raise UsageError(f"Nothing was purged. Say --yes to purge {counted(len(sequences), 'letter')} for good.")
         gone: list[bool] = []
         await _each(
             sequences, lambda sequence: remove(bus, sequence), lambda _, done: gone.append(done), "purging", err
         )
-    out.print(f"{sum(gone):,} letters purged.")
+    out.print(f"{counted(sum(gone), 'letter')} purged.")
     return not kept
 
 

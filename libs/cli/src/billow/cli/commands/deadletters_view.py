@@ -6,16 +6,19 @@ from typing import Any, cast
 
 import msgspec
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
+from rich.console import Console, Group, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
 from billow.bus.deadletter_shelf import Letter, WholeLetter
 from billow.bus.headers import CONTENT_TYPE, OF_DEATH
+from billow.cli.columns import fitting
+from billow.cli.counts import counted
 from billow.schemas import codec
 
 _AGES = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 _LONG_BYTES = 64
+_NUMBERS = ("seq", "age", "tries")
 _OUTCOMES = {
     "sent": "sent again",
     "sent_before": "had been sent by a redrive that was broken off",
@@ -34,22 +37,34 @@ def age(since: timedelta) -> str:
     return "now"
 
 
-def table(letters: Sequence[Letter]) -> Table:
-    """A line for each; the message is cut to the width of the terminal."""
-    grid = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, expand=False)
-    grid.add_column("seq", justify="right", no_wrap=True)
-    grid.add_column("age", justify="right", no_wrap=True)
-    for name in ("reason", "service", "event", "tenant", "document"):
-        grid.add_column(name, no_wrap=True, overflow="ellipsis")
-    grid.add_column("tries", justify="right", no_wrap=True)
-    grid.add_column("message", no_wrap=True, overflow="ellipsis", ratio=1)
+def table(letters: Sequence[Letter], *, width: int) -> Table:
+    """A line for each: the message is cut to what is left of `width` characters, and what is least needed left out."""
     now = datetime.now(UTC)
-    for letter in letters:
-        document = letter.document_id if letter.run_id is None else f"{letter.document_id} ({letter.run_id})"
-        words = (letter.code, letter.service, letter.event, letter.tenant, document)
-        texts = [Text(_plain(word)) for word in words]
-        message = Text(_plain(letter.message), style="dim")
-        grid.add_row(str(letter.sequence), age(now - letter.buried_at), *texts, str(letter.deliveries or "?"), message)
+    columns = {
+        "seq": [str(letter.sequence) for letter in letters],
+        "age": [age(now - letter.buried_at) for letter in letters],
+        "reason": [_plain(letter.code) for letter in letters],
+        "service": [_plain(letter.service) for letter in letters],
+        "event": [_plain(letter.event) for letter in letters],
+        "tenant": [_plain(letter.tenant) for letter in letters],
+        "document": [_plain(letter.document_id) for letter in letters],
+        "run": [_plain(letter.run_id or "") for letter in letters],
+        "tries": [str(letter.deliveries or "?") for letter in letters],
+        "message": [_plain(letter.message) for letter in letters],
+    }
+    if not any(columns["run"]):
+        del columns["run"]
+    unneeded = (
+        ["event", "service", "tries"] if len(set(columns["tenant"])) > 1 else ["tenant", "event", "service", "tries"]
+    )
+    shown = fitting(columns, width=width, elastic="message", least=12, droppable=unneeded)
+    grid = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name, room in shown.items():
+        side: JustifyMethod = "right" if name in _NUMBERS else "left"
+        style = "dim" if name == "message" else ""
+        grid.add_column(name, justify=side, style=style, no_wrap=True, overflow="ellipsis", width=room)
+    for row in zip(*(columns[name] for name in shown), strict=True):
+        grid.add_row(*(Text(cell) for cell in row))
     return grid
 
 
@@ -77,7 +92,7 @@ def whole(letter: WholeLetter) -> Group:
     ours = {
         "reason": about.code,
         "message": about.message,
-        "gave up": f"{about.service}, after {about.deliveries or '?'} deliveries, {about.buried_at:%Y-%m-%d %H:%M:%SZ}",
+        "gave up": f"{about.service}, after {_deliveries(about)}, {about.buried_at:%Y-%m-%d %H:%M:%SZ}",
         "subject": about.subject,
         "stored as": f"{about.stream} {about.stream_sequence}",
         "document": about.document_id,
@@ -94,6 +109,10 @@ def whole(letter: WholeLetter) -> Group:
     if letter.traceback:
         parts += [Text(), Text(letter.traceback, style="red")]
     return Group(*parts, Text(), Text(_plain(body, lines=True)))
+
+
+def _deliveries(letter: Letter) -> str:
+    return counted(letter.deliveries, "delivery", "deliveries") if letter.deliveries else "? deliveries"
 
 
 def payload(letter: WholeLetter) -> Any:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from billow.cli import render
-from billow.cli.paths import documents
+from billow.cli.paths import documents, read
 from billow.cli.settings import CliSettings
 from billow.client import Billow
 from billow.runtime.errors import PermanentError, TransientError
@@ -38,7 +38,7 @@ async def submit(
     async with Billow(settings.nats_url or None, tenant=tenant) as billow:
         for path in documents(paths):
             try:
-                data = await asyncio.to_thread(path.read_bytes)
+                data = await asyncio.to_thread(read, path)
                 name = await billow.submit(
                     data, source=str(path), document_id=document_id, kind=kind, language=language, lane=lane
                 )

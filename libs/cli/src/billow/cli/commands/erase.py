@@ -12,9 +12,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from billow.bus import erasure, erasure_retention
+from billow.bus import erasure
 from billow.bus.connection import Bus
-from billow.bus.erasure import ErasureReport
+from billow.bus.erasure import ErasureReport, retention
 from billow.cli.hub import connect
 from billow.runtime.errors import UsageError
 from billow.schemas import codec
@@ -99,11 +99,10 @@ async def _events(bus: Bus, what: What) -> list[Erased]:
         return [erasure.document_erasure(what.tenant, what.document, reason=what.reason)]
     if what.expired:
         return [
-            msgspec.structs.replace(event, reason=what.reason or event.reason)
-            for event in await erasure_retention.expired(bus)
+            msgspec.structs.replace(event, reason=what.reason or event.reason) for event in await retention.expired(bus)
         ]
     if what.before is not None:
-        return await erasure_retention.older_than(bus, what.before, reason=what.reason, tenant=what.tenant or None)
+        return await retention.older_than(bus, what.before, reason=what.reason, tenant=what.tenant or None)
     return [erasure.tenant_erasure(what.tenant, reason=what.reason)]
 
 

@@ -9,6 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from billow.cli.counts import counted
 from billow.cli.settings import CliSettings
 from billow.client import Billow, EventKind
 from billow.schemas import codec
@@ -85,7 +86,10 @@ def _details(event: DocumentEvent) -> Sequence[str]:
             size = "" if event.image.size is None else f"{event.image.size / 1000:,.0f} kB"
             details = (event.source, size, event.lane if event.lane != "interactive" else "")
         case Recognized():
-            details = (f"{len(event.lines)} lines on {len(event.pages)} pages", ", ".join(event.models.values()))
+            details = (
+                f"{counted(len(event.lines), 'line')} on {counted(len(event.pages), 'page')}",
+                ", ".join(event.models.values()),
+            )
         case Analyzed():
             found = f"{len(event.entities)} entities, {len(event.items)} items"
             details = (event.kind or "", event.language or "", found)

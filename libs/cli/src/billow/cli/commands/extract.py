@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from billow.cli import render, weights
-from billow.cli.paths import documents
+from billow.cli.paths import documents, read
 from billow.cli.settings import CliSettings
 from billow.cli.stack.stack import Stack, with_defaults
 from billow.client import Billow
@@ -115,7 +115,7 @@ async def _extract(billow: Billow, path: Path, options: Options) -> Outcome:
 
 async def _record(billow: Billow, path: Path, options: Options) -> Record:
     try:
-        data = await asyncio.to_thread(path.read_bytes)
+        data = await asyncio.to_thread(read, path)
     except OSError as e:
         code = "file_not_found" if isinstance(e, FileNotFoundError) else "file_unreadable"
         return _failed(path, options, code, f"{path}: {e.strerror or e}. Check the path.")

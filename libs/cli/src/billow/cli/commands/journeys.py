@@ -1,14 +1,16 @@
 """The way of a document through the stages, put together from its events."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from rich.box import SIMPLE_HEAD
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from billow.cli.columns import fitting
 from billow.schemas.events import (
     EVENT_NAMES,
     Analyzed,
@@ -22,6 +24,9 @@ from billow.schemas.events import (
 
 _STAGES = {"recognized": "ocr", "analyzed": "layout", "outcome": "receipt"}
 """What is known at the end of a stage -> the stage."""
+_SECONDS = (*(f"{stage} s" for stage in _STAGES.values()), "total s")
+_COLUMNS = ("document", "source", *_SECONDS, "now")
+_DROPPABLE = ("layout s", "receipt s", "ocr s", "total s")
 _STYLES = {"completed": "green", "failed": "red", "cancelled": "yellow", "erased": "dim"}
 
 
@@ -95,24 +100,42 @@ class Journey(msgspec.Struct):
         }
 
 
-def table(journeys: Iterable[Journey], *, tenant: str) -> Table:
-    """A line a document; the stage where it is now is marked."""
+def table(journeys: Sequence[Journey], *, tenant: str, width: int) -> Table:
+    """A line a document, at most `width` characters; the stage where it is now is marked.
+
+    Ids and where a document is stay whole, the end of a long source is shown, and stages are left out where there is
+    no room for them.
+    """
     now = datetime.now(UTC)
+    columns = {name: [_cell(journey, name, now) for journey in journeys] for name in _COLUMNS}
+    shown = fitting(columns, width=width, elastic="source", least=16, droppable=_DROPPABLE)
     grid = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    grid.add_column("document", no_wrap=True)
-    grid.add_column("source", overflow="ellipsis", no_wrap=True)
-    for name in (*_STAGES.values(), "total"):
-        grid.add_column(f"{name} s", justify="right", no_wrap=True)
-    grid.add_column("now", no_wrap=True)
-    for journey in journeys:
-        seconds = journey.seconds(now)
-        cells = [
-            Text(f"{seconds[name]:.1f}" if name in seconds else "", style="bold" if name == journey.stage else "")
-            for name in (*_STAGES.values(), "total")
-        ]
-        where = " ".join(filter(None, (journey.status, journey.why))) or f"in {journey.stage} …"
-        name = journey.document_id + (f" r{journey.revision}" if journey.revision > 1 else "")
-        grid.add_row(Text(name), Text(journey.source), *cells, Text(where, style=_STYLES.get(journey.status, "cyan")))
+    for name, room in shown.items():
+        side: JustifyMethod = "right" if name in _SECONDS else "left"
+        grid.add_column(name, justify=side, no_wrap=True, overflow="ellipsis", width=room)
+    for index, journey in enumerate(journeys):
+        styles = {"now": _STYLES.get(journey.status, "cyan"), f"{journey.stage} s": "bold"}
+        grid.add_row(
+            *(Text(_tail(columns[name][index], room), style=styles.get(name, "")) for name, room in shown.items())
+        )
     if not grid.row_count:
         grid.caption = f"Nothing moves in tenant {tenant!r}."
     return grid
+
+
+def _cell(journey: Journey, column: str, now: datetime) -> str:
+    match column:
+        case "document":
+            return journey.document_id + (f" r{journey.revision}" if journey.revision > 1 else "")
+        case "source":
+            return journey.source
+        case "now":
+            return " ".join(filter(None, (journey.status, journey.why))) or f"in {journey.stage} …"
+        case _:
+            seconds = journey.seconds(now).get(column.removesuffix(" s"))
+            return "" if seconds is None else f"{seconds:.1f}"
+
+
+def _tail(text: str, room: int) -> str:
+    """The end of a path tells more than its beginning."""
+    return text if len(text) <= room else f"…{text[len(text) - room + 1 :]}"

@@ -55,7 +55,10 @@ async def run(options: Options, *, table: bool, out: Console, err: Console) -> b
         raise UsageError("--replace puts right the database in use: leave out --database-url")
     since = moment(options.since, "--since", datetime.now(UTC)) if options.since else None
     old = Place(database_url(options.compare))
-    target = Place(options.into) if options.into else beside(old)
+    async with old.opened():  # Nothing connects yet: a URL that cannot be used is said before anything is done.
+        target = Place(options.into) if options.into else beside(old)
+    async with target.opened():
+        pass
     is_there = await old.has_records()
     if is_there:
         await old.migrate()

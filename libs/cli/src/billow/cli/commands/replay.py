@@ -185,5 +185,6 @@ async def _end(bus: Bus, run: Run, report: ReplayReport, shown: Shown, out: Cons
             result = await promote(bus, run)
         err.print(replay_view.promotion(run.spec.run_id, result, undone=False))
     elif shown.table:
-        err.print(f"The records are as they were. Make these official with `billow replay promote {run.spec.run_id}`.")
+        promoted, _ = await ReplayBook(bus).promotion(run.spec.run_id)
+        err.print(replay_view.standing(run.spec.run_id, promoted))
     return not report.failed and not report.unanswered and not run.state.refused

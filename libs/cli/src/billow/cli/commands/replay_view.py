@@ -5,16 +5,18 @@ import time
 from collections.abc import Callable, Generator, Sequence
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
+from rich.console import Console, Group, JustifyMethod
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from billow.bus.replay.book import Run
-from billow.schemas.replay import PromotionResult, ReplayReport, ReplayState
+from billow.cli.columns import fitting
+from billow.schemas.replay import PromotionResult, PromotionState, ReplayReport, ReplayState
 
 _EXAMPLES = 2
 _LEFT = 10
+_NUMBERS = ("documents", "sent", "completed", "failed")
 
 
 @contextlib.contextmanager
@@ -46,17 +48,29 @@ def progress(err: Console) -> Generator[Callable[[ReplayState], None]]:
         yield show
 
 
-def runs(found: Sequence[Run]) -> Table:
-    """One line a run."""
+def runs(found: Sequence[Run], *, width: int) -> Table:
+    """One line a run; what is least needed is left out where `width` characters are too few."""
+    states = [run.state for run in found]
+    columns = {
+        "run": [run.spec.run_id for run in found],
+        "from": [run.spec.start for run in found],
+        "status": [
+            "broke off" if run.state.status == "running" and not run.is_driven else run.state.status for run in found
+        ],
+        "documents": [str(state.planned) for state in states],
+        "sent": [str(state.sent) for state in states],
+        "completed": [str(state.completed) for state in states],
+        "failed": [str(state.failed) for state in states],
+        "began": [run.spec.created_at.isoformat(" ", "minutes")[:16] for run in found],
+        "by": [run.spec.created_by for run in found],
+    }
+    shown = fitting(columns, width=width, elastic="by", least=8, droppable=("sent", "from", "began"))
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name in ("run", "from", "status", "documents", "sent", "completed", "failed", "began", "by"):
-        table.add_column(name, justify="right" if name in ("documents", "sent", "completed", "failed") else "left")
-    for run in found:
-        state = run.state
-        status = "broke off" if state.status == "running" and not run.is_driven else state.status
-        numbers = (str(number) for number in (state.planned, state.sent, state.completed, state.failed))
-        began = run.spec.created_at.isoformat(" ", "minutes")[:16]
-        table.add_row(run.spec.run_id, run.spec.start, status, *numbers, began, run.spec.created_by)
+    for name, room in shown.items():
+        side: JustifyMethod = "right" if name in _NUMBERS else "left"
+        table.add_column(name, justify=side, no_wrap=True, overflow="ellipsis", width=room)
+    for row in zip(*(columns[name] for name in shown), strict=True):
+        table.add_row(*(Text(cell) for cell in row))
     return table
 
 
@@ -78,6 +92,16 @@ def show_report(report: ReplayReport, run: Run, out: Console) -> None:
     out.print(
         f"{report.active_s:.1f} s, {report.documents_per_s:.0f} documents/s; "
         f"{report.model_s:.1f} s of models in this run{cost}; compared in {report.comparison_s:.1f} s"
+    )
+
+
+def standing(run_id: str, promoted: PromotionState | None) -> str:
+    """Whether the results of a run are official, and how to change that."""
+    if promoted is None or promoted.undone:
+        return f"The records are as they were. Make these official with `billow replay promote {run_id}`."
+    return (
+        f"Results of this run were made official at {promoted.updated_at:%Y-%m-%d %H:%M} UTC. "
+        f"Back: `billow replay promote {run_id} --undo`"
     )
 
 

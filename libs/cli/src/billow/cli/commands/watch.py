@@ -113,4 +113,4 @@ class _Picture:
         height = self._out.height - _MARGIN if self._out.is_terminal else _REMEMBERED
         # Those on their way last, beside the prompt.
         ordered: Sequence[Journey] = sorted(self.journeys.values(), key=lambda each: not each.status)
-        return table(ordered[-max(1, height) :], tenant=self._options.tenant)
+        return table(ordered[-max(1, height) :], tenant=self._options.tenant, width=self._out.width)

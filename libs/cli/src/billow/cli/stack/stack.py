@@ -11,6 +11,7 @@ import structlog
 
 from billow.bus.connection import Bus
 from billow.bus.embedded import EmbeddedServer
+from billow.bus.full_disk import FullDisk
 from billow.bus.planning.apply import apply_topology
 from billow.bus.provision import ensure_images
 from billow.cli.stack.process import SupervisedProcess
@@ -83,7 +84,13 @@ class Stack:
         Raises:
             StackUnreachableError: a part cannot start; the message has the end of its log.
         """
-        self.logs.mkdir(parents=True, exist_ok=True)
+        try:
+            self.logs.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise StackUnreachableError(
+                f"Streams, database and logs cannot be kept in {self.folder}: {e.strerror or e}. Free some space, make "
+                "it writable, or choose another folder."
+            ) from e
         try:
             progress("nats-server")
             self.server = await EmbeddedServer.start(self.folder / "nats", self._port, self.logs / "nats-server.log")
@@ -115,12 +122,23 @@ class Stack:
             await self.server.stop()
 
     async def _keep(self, server: EmbeddedServer) -> None:
-        """Start nats-server again when it dies, as the other parts are."""
+        """Start nats-server again when it dies, as the other parts are, and when its full disk has room again."""
+        disk, told = FullDisk(server.store_dir, server.log_file), False
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            if server.running:
+            has_room = await asyncio.to_thread(disk.look)
+            if server.running and disk.failed and not told:
+                told = True
+                log.error(
+                    "nats-server cannot write. Documents wait and nothing is lost; free some space, it goes on then",
+                    folder=str(server.store_dir),
+                    log=str(server.log_file),
+                )
+            if server.running and not has_room:
                 continue
-            log.warning("nats-server ended and is started again", log=str(server.log_file))
+            log.warning("nats-server is started again", log=str(server.log_file))
+            disk.forget()
+            told = False
             try:
                 await server.restart()
             except StackUnreachableError as e:

@@ -93,7 +93,9 @@ class LayoutHandler:
             ),
         )
         observe_link_bytes(sent)
-        log.info("analyzed", document=event.document_id, entities=len(entities), items=len(items))
+        # A replay of thousands of documents would bury what is said of the others.
+        say = log.info if event.run_id is None else log.debug
+        say("analyzed", document=event.document_id, entities=len(entities), items=len(items))
 
     async def _classify(
         self, event: Recognized, words: tuple[Word, ...], clock: Stopwatch, sent: dict[str, int], *, again: bool

@@ -42,6 +42,8 @@ _CUTS: tuple[re.Pattern[str], ...] = (
 _WORD = re.compile(r"\S+")
 _SPECIAL = re.compile(r"[\d:=@(]")
 _LONGEST = 64
+_AMOUNT = re.compile(r"[\d.,%-]*\Z")
+_ANY_CUT = re.compile("|".join(f"(?:{cut.pattern})" for cut in _CUTS))
 
 
 def split_words(lines: Sequence[TextLine]) -> tuple[Word, ...]:
@@ -68,14 +70,19 @@ def _spans(text: str) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
     for match in _WORD.finditer(text):
         start, word = match.start(), match.group()
-        edges = _edges(word)
+        edges = _edges(word) if _may_be_cut(word) else (0, len(word))
         spans.extend((start + a, start + b) for a, b in itertools.pairwise(edges))
     return spans
 
 
+def _may_be_cut(word: str) -> bool:
+    """Cheap, since most words are whole: plain text, amounts, and what no pattern fits."""
+    if not _SPECIAL.search(word) or _AMOUNT.match(word) or "//" in word or len(word) > _LONGEST:
+        return False
+    return _ANY_CUT.search(word) is not None
+
+
 def _edges(word: str) -> list[int]:
-    if not _SPECIAL.search(word) or "//" in word or len(word) > _LONGEST:
-        return [0, len(word)]
     return sorted({0, len(word), *(match.end() for pattern in _CUTS for match in pattern.finditer(word))})
 
 

@@ -4,20 +4,13 @@ import asyncio
 from collections.abc import AsyncGenerator
 from datetime import datetime
 
-import structlog
-
-from billow.bus.history import History, Stored
-from billow.runtime.errors import TransientError
+from billow.bus.history import PATIENCE_SECONDS, History, Stored
 from billow.schemas.events import EVENT_NAMES, Completed, Erased, Failed, Promoted, Submitted
-
-log = structlog.get_logger()
 
 TELLING = (Submitted, Completed, Failed, Promoted, Erased)
 """Kinds of events that say which records there are, or will be."""
 
 _PAGE = 1_000
-_ATTEMPTS = 30
-_PAUSE_SECONDS = 1.0
 
 
 async def chronicle(
@@ -65,22 +58,13 @@ class _Reader:
     async def fill(self) -> None:
         """Have at least one message, or be done."""
         while not self.messages and not self.done:
-            page = await self._page()
+            page = await self._history.page(
+                self._subject, start=self._next, since=self._since, limit=_PAGE, patience=PATIENCE_SECONDS
+            )
             self.messages = [stored for stored in page if stored.sequence <= self._last]
             self.done = not page or page[-1].sequence >= self._last or page[-1].pending == 0
             if page:
                 self._next, self._since = page[-1].sequence + 1, None
-
-    async def _page(self) -> list[Stored]:
-        for attempt in range(_ATTEMPTS):
-            try:
-                return await self._history.page(self._subject, start=self._next, since=self._since, limit=_PAGE)
-            except TransientError as e:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-                log.debug("cannot read the stream yet", reason=str(e))
-                await asyncio.sleep(_PAUSE_SECONDS)
-        raise AssertionError("unreachable")
 
     def take(self, bound: int) -> list[Stored]:
         """Messages up to a sequence, which are then no longer here."""

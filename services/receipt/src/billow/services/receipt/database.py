@@ -94,10 +94,17 @@ def set_pragmas(engine: Engine, wait: float) -> None:
 
 
 def make_folder(url: str) -> None:
-    """Create the folder of an SQLite file; no-op for other databases."""
+    """Create the folder of an SQLite file; no-op for other databases. Raises UsageError where it cannot be."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite" and parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(parsed.database).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise UsageError(
+                f"no records can be kept in {folder}: {e.strerror or e}. Make it writable, or choose another file with "
+                "BILLOW_DATABASE_URL"
+            ) from e
 
 
 def _to_json(value: object) -> str:

@@ -16,7 +16,7 @@ from billow.bus.consume import Delivery, Handler
 from billow.bus.deadletters import read_dead_letter
 from billow.bus.delivery import place_of
 from billow.bus.erasure import Removed, erase, find_report, is_new, keep_report, new_report, stored_at, submitted_at
-from billow.bus.erasure_watch import ErasureWatch
+from billow.bus.erasure.watch import ErasureWatch
 from billow.bus.headers import CONTENT_TYPE
 from billow.bus.topology import DEADLETTERS
 from billow.runtime.errors import TransientError

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from billow.bus.connection import Bus
-from billow.bus.erasure_watch import ErasureWatch
+from billow.bus.erasure.watch import ErasureWatch
 from billow.runtime.tasks import end_task
 from billow.services.receipt.erasures import Erasures
 from billow.services.receipt.retention import keep_sweeping

@@ -134,7 +134,9 @@ class ReceiptHandler:
                 promotion=promotion,
             ),
         )
-        log.info(record.status, document=record.document_id, fields=len(record.fields), items=len(record.items))
+        # A replay of everything would drown the rest.
+        say = log.info if record.run_id is None else log.debug
+        say(record.status, document=record.document_id, fields=len(record.fields), items=len(record.items))
 
 
 def _is_about(record: Record, event: Event) -> bool:

@@ -1,6 +1,7 @@
 """Brings a database to the newest schema; safe when several processes start at once."""
 
 import asyncio
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
+from billow.runtime.errors import BillowError
+from billow.runtime.settings import load
 from billow.services.receipt.database import make_engine, make_folder, passing_errors, set_pragmas, within_schema
 
 SCRIPTS = Path(__file__).parent / "migrations"
@@ -78,3 +81,19 @@ def _upgrade(connection: Connection) -> None:
     config.attributes["connection"] = connection
     with _alembic:
         command.upgrade(config, "head")
+
+
+def main() -> int:
+    """Migrate the database of `BILLOW_DATABASE_URL`, for a job before services start; returns the exit code."""
+    from billow.services.receipt.settings import ReceiptSettings
+
+    try:
+        migrate(load(ReceiptSettings).database_url)
+    except BillowError as e:
+        sys.stderr.write(f"{e}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -6,7 +6,7 @@ import structlog
 
 from billow.bus.connection import Bus
 from billow.bus.erasure import state_erasure
-from billow.bus.erasure_retention import expired, has_older
+from billow.bus.erasure.retention import expired, has_older
 from billow.runtime.errors import BillowError
 from billow.services.receipt.tombstones import Tombstones
 

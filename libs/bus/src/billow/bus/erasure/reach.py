@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from billow.bus import headers
 from billow.bus.connection import Bus
-from billow.bus.erasure_messages import AT_ONCE, Found, first_sequence, scan, walk
+from billow.bus.erasure.messages import AT_ONCE, Found, first_sequence, scan, walk
 from billow.bus.topology import DOCUMENTS
 from billow.schemas import codec, subjects
 from billow.schemas.events import EVENT_NAMES, Analyzed, Erased, Event, Recognized, Submitted

@@ -7,11 +7,12 @@ from collections.abc import AsyncGenerator
 import msgspec
 
 from billow.bus import objects
-from billow.bus.erasure_messages import AT_ONCE, Found, drop_stream, object_name, purge, scan, subjects_of, walk
-from billow.bus.erasure_reach import Reach
-from billow.bus.erasure_tally import Tally
+from billow.bus.erasure.messages import AT_ONCE, Found, drop_stream, object_name, purge, scan, subjects_of, walk
+from billow.bus.erasure.reach import Reach
+from billow.bus.erasure.tally import Tally
 from billow.bus.objects import ObjectInfo
 from billow.bus.topology import DOCUMENTS
+from billow.schemas import codec
 from billow.schemas.events import EVENT_NAMES, Submitted
 from billow.schemas.subjects import images_bucket
 
@@ -126,5 +127,5 @@ async def _remove(tally: Tally, reach: Reach, bucket: str, found: Found) -> None
 def _read(found: Found) -> ObjectInfo | None:
     try:
         return _decoder.decode(found.data)
-    except msgspec.DecodeError:
+    except codec.UNREADABLE:
         return None

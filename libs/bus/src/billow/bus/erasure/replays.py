@@ -6,10 +6,11 @@ from typing import Any, cast
 import msgspec
 
 from billow.bus import buckets
-from billow.bus.erasure_messages import Found, scan
-from billow.bus.erasure_reach import Reach
-from billow.bus.erasure_tally import Tally
+from billow.bus.erasure.messages import Found, scan
+from billow.bus.erasure.reach import Reach
+from billow.bus.erasure.tally import Tally
 from billow.bus.topology import REPLAYS_BUCKET
+from billow.schemas import codec
 
 PLACE = "replay reports"
 
@@ -33,7 +34,7 @@ async def _scrub(tally: Tally, reach: Reach, found: Found) -> None:
     try:
         report = msgspec.json.decode(found.data)
         number, left = _without(report, reach)
-    except msgspec.DecodeError:
+    except codec.UNREADABLE:
         number, left = 1, _GONE
     if not number:
         return

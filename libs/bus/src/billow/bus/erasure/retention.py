@@ -5,8 +5,8 @@ import contextlib
 from datetime import UTC, datetime
 
 from billow.bus.connection import Bus
-from billow.bus.erasure import tenant_erasure
-from billow.bus.erasure_messages import walk
+from billow.bus.erasure.erasing import tenant_erasure
+from billow.bus.erasure.messages import walk
 from billow.bus.faults import translated
 from billow.bus.objects import stream_name
 from billow.bus.tenants import policies
@@ -52,7 +52,7 @@ def _kept_for(tenant: str, retention: float, now: datetime, step: float) -> Eras
     return tenant_erasure(
         tenant,
         before=datetime.fromtimestamp(border, UTC),
-        reason=f"retention of {retention:g} s",
+        reason=f"retention of {retention / 86_400:g} d",
         name=f"retention-{int(border * 1000)}",
     )
 

@@ -1,4 +1,7 @@
-"""What an erasure removed, kept in the key-value bucket `ERASURES` for whoever asked for it and for an auditor."""
+"""What an erasure removed, kept in the key-value bucket `ERASURES` for whoever asked for it and for an auditor.
+
+Key `<tenant>.<sequence of the event>`. It says nothing of content.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -9,13 +12,10 @@ import msgspec
 
 from billow.bus import buckets
 from billow.bus.connection import Bus
-from billow.bus.topology import DOCUMENTS
+from billow.bus.topology import ERASURES
 from billow.schemas import codec
 from billow.schemas.events import Erased, Instant
 
-ERASURES_BUCKET = "ERASURES"
-"""Key-value bucket: what each erasure removed; key `<tenant>.<sequence of the event>`. It says nothing of content."""
-_MAX_AGE = DOCUMENTS.max_age
 _LOOK_SECONDS = 0.2
 
 
@@ -82,8 +82,8 @@ async def keep_report(bus: Bus, report: ErasureReport) -> None:
     Raises:
         TransientError: the server did not answer.
     """
-    await buckets.ensure_bucket(bus, ERASURES_BUCKET, ttl=_MAX_AGE)
-    await buckets.put(bus, ERASURES_BUCKET, f"{report.tenant}.{report.sequence}", codec.encode(report))
+    await buckets.open_bucket(bus, ERASURES)
+    await buckets.put(bus, ERASURES.name, f"{report.tenant}.{report.sequence}", codec.encode(report))
 
 
 async def find_report(bus: Bus, tenant: str, sequence: int) -> ErasureReport | None:
@@ -92,7 +92,7 @@ async def find_report(bus: Bus, tenant: str, sequence: int) -> ErasureReport | N
     Raises:
         TransientError: the server did not answer.
     """
-    entry = await buckets.last(bus, ERASURES_BUCKET, f"{tenant}.{sequence}")
+    entry = await buckets.last(bus, ERASURES.name, f"{tenant}.{sequence}")
     if entry is None or entry.value is None:
         return None
     try:

@@ -8,11 +8,12 @@ import msgspec
 
 from billow.bus import headers
 from billow.bus.deadletters import read_dead_letter
-from billow.bus.erasure_messages import Found, first_sequence, purge, scan, subjects_of, walk
-from billow.bus.erasure_reach import Reach
-from billow.bus.erasure_tally import Tally
+from billow.bus.erasure.messages import Found, first_sequence, purge, scan, subjects_of, walk
+from billow.bus.erasure.reach import Reach
+from billow.bus.erasure.tally import Tally
 from billow.bus.routes import TASKS
 from billow.bus.topology import DEADLETTERS, INFERENCE, RESULTS, RUNS, SHADOWS, WAITS_BUCKET
+from billow.schemas import codec
 
 RUNS_PLACE = "runs"
 LETTERS_PLACE = "dead letters"
@@ -45,7 +46,7 @@ def about(data: bytes) -> About | None:
     """What a payload says; None where it cannot be read, e.g. as it was cut."""
     try:
         named = _json.decode(data) if data[:1] < b"\x80" else _msgpack.decode(data)
-    except msgspec.DecodeError:
+    except codec.UNREADABLE:
         return None
     return About(named.document_id, named.revision or None)
 

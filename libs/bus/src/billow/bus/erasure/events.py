@@ -7,9 +7,9 @@ import msgspec
 
 from billow.bus import headers
 from billow.bus.connection import Bus
-from billow.bus.erasure_messages import AT_ONCE, scan, subjects_of, walk
-from billow.bus.erasure_reach import Reach
-from billow.bus.erasure_tally import Tally
+from billow.bus.erasure.messages import AT_ONCE, scan, subjects_of, walk
+from billow.bus.erasure.reach import Reach
+from billow.bus.erasure.tally import Tally
 from billow.bus.faults import translated
 from billow.bus.topology import DOCUMENTS
 from billow.schemas import codec, subjects
@@ -77,12 +77,13 @@ async def _erase_document(tally: Tally, reach: Reach, document: str) -> None:
     submitted = f"documents.{reach.tenant}.{_SUBMITTED}.{document}"
     # Of many documents what lies below the border was taken out at once.
     start = reach.border if reach.partial else 1
-    async with contextlib.aclosing(
-        walk(tally.bus, DOCUMENTS.name, f"documents.{reach.tenant}.*.{document}", start=start)
-    ) as history:
-        async for found in history:
-            if found.subject != submitted and reach.takes_event(found):
-                await tally.delete(PLACE, found)
+    stated = await subjects_of(tally.bus, DOCUMENTS.name, f"documents.{reach.tenant}.*.{document}")
+    # Erasures stay, and of one document there may be very many.
+    for subject in stated.keys() - {submitted, f"documents.{reach.tenant}.{EVENT_NAMES[Erased]}.{document}"}:
+        async with contextlib.aclosing(walk(tally.bus, DOCUMENTS.name, subject, start=start)) as history:
+            async for found in history:
+                if reach.takes_event(found):
+                    await tally.delete(PLACE, found)
     if reach.partial:
         return
     async with contextlib.aclosing(walk(tally.bus, DOCUMENTS.name, submitted)) as submissions:

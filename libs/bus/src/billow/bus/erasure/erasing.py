@@ -1,18 +1,13 @@
-"""Erasing what is kept about documents, everywhere on the bus.
-
-The event `erased` is stated first and is what counts: anybody may publish it, and the receipt service does the rest, as
-often as it takes. It stays in `DOCUMENTS`, as the proof and so that nothing that comes late brings a document back.
-A submission that the stream stored after it is a new document, also under an old id.
-"""
+"""Stating that something is to be erased, and doing it, place by place."""
 
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from billow.bus.connection import Bus
-from billow.bus.erasure_events import erase_events, stop_work
-from billow.bus.erasure_images import erase_images
-from billow.bus.erasure_places import (
+from billow.bus.erasure.events import erase_events, stop_work
+from billow.bus.erasure.images import erase_images
+from billow.bus.erasure.places import (
     erase_dead_letters,
     erase_results,
     erase_runs,
@@ -20,43 +15,13 @@ from billow.bus.erasure_places import (
     erase_waits,
     erase_work,
 )
-from billow.bus.erasure_reach import Reach, is_new, measure, read_event, stored_at, submitted_at
-from billow.bus.erasure_replays import erase_from_reports
-from billow.bus.erasure_report import (
-    ERASURES_BUCKET,
-    ErasureReport,
-    Removed,
-    find_report,
-    keep_report,
-    new_report,
-    wait_for_report,
-)
-from billow.bus.erasure_tally import OnProgress, Tally
+from billow.bus.erasure.reach import Reach, measure
+from billow.bus.erasure.replays import erase_from_reports
+from billow.bus.erasure.report import Removed
+from billow.bus.erasure.tally import OnProgress, Tally
 from billow.bus.publish import publish_event
 from billow.schemas.events import Erased
 from billow.schemas.tokens import check_token
-
-__all__ = [
-    "ERASURES_BUCKET",
-    "RECORDS_PLACE",
-    "ErasureReport",
-    "Reach",
-    "Removed",
-    "document_erasure",
-    "erase",
-    "find_report",
-    "is_new",
-    "keep_report",
-    "measure",
-    "new_report",
-    "preview",
-    "read_event",
-    "state_erasure",
-    "stored_at",
-    "submitted_at",
-    "tenant_erasure",
-    "wait_for_report",
-]
 
 RECORDS_PLACE = "records"
 _LAST_SEQUENCE = 2**62

@@ -5,18 +5,17 @@ from datetime import UTC, datetime
 
 import pytest
 
+from billow.bus import history as module
 from billow.bus.connection import Bus
+from billow.bus.history import History
 from billow.bus.publish import publish_event
-from billow.bus.replay import history as module
-from billow.bus.replay.history import history, last_messages
-from billow.bus.topology import DOCUMENTS
 from billow.testkit.events import make_completed, make_recognized, make_submitted
 
 SUBJECT = "documents.*.recognized.*"
 
 
 async def sequences(bus: Bus, **options: object) -> list[int]:
-    found = [batch async for batch in history(bus, DOCUMENTS.name, SUBJECT, **options)]  # pyright: ignore[reportArgumentType]
+    found = [batch async for batch in History(bus).batches(SUBJECT, **options)]  # pyright: ignore[reportArgumentType]
     return [stored.sequence for batch in found for stored in batch]
 
 
@@ -42,14 +41,14 @@ async def test_a_range_of_time_is_that_of_the_server(bus: Bus, monkeypatch: pyte
 
 async def test_an_empty_stream_has_no_batches(bus: Bus) -> None:
     assert await sequences(bus) == []
-    assert await last_messages(bus, DOCUMENTS.name, [SUBJECT.replace("*", "a")]) == {}
+    assert await History(bus).newest([SUBJECT.replace("*", "a")]) == {}
 
 
 async def test_the_last_messages_of_many_subjects(bus: Bus) -> None:
-    for number in range(300):
+    for number in range(600):
         await publish_event(bus, make_completed(f"doc-{number}"))
     again = await publish_event(bus, make_completed("doc-7", revision=2))
-    names = [f"documents.default.completed.doc-{number}" for number in range(310)]
-    found = await last_messages(bus, DOCUMENTS.name, names)
-    assert sorted(found) == sorted(names[:300])
+    names = [f"documents.default.completed.doc-{number}" for number in range(620)]
+    found = await History(bus).newest(names)
+    assert sorted(found) == sorted(names[:600])
     assert found[names[7]].sequence == again

@@ -188,6 +188,9 @@ async def scan(
     Raises:
         TransientError: the server did not answer.
     """
+    if await _ask(bus, "STREAM.MSG.GET", stream, {"seq": max(1, start), "next_by_subj": pattern}) is None:
+        # One request instead of the five of a consumer: mostly there is nothing.
+        return
     with translated(f"reading {stream}"):
         try:
             subscription = await bus.js.pull_subscribe(

@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from billow.bus.connection import Bus
-from billow.bus.erasure_messages import Found, count, overwrite, purge, scan, size_of, subjects_of
-from billow.bus.erasure_report import Removed
+from billow.bus.erasure.messages import Found, count, overwrite, purge, scan, size_of, subjects_of
+from billow.bus.erasure.report import Removed
 
 OnProgress = Callable[[tuple[Removed, ...]], Awaitable[None]]
 
@@ -25,6 +25,7 @@ class Tally:
         self._removed: dict[str, Removed] = {}
         self._on_progress = on_progress
         self._unsaid = 0
+        self._said: tuple[Removed, ...] | None = None
 
     @property
     def removed(self) -> tuple[Removed, ...]:
@@ -40,10 +41,11 @@ class Tally:
             await self.say()
 
     async def say(self) -> None:
-        """Tell how far it is."""
+        """Tell how far it is, if that is further than when it was told last."""
         self._unsaid = 0
-        if self._on_progress is not None:
-            await self._on_progress(self.removed)
+        if self._on_progress is not None and self.removed != self._said:
+            self._said = self.removed
+            await self._on_progress(self._said)
 
     async def delete(self, place: str, found: Found) -> None:
         """Take out one message, its bytes overwritten. Raises TransientError when the server does not answer."""

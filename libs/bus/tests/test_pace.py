@@ -1,0 +1,23 @@
+"""A throttled replay goes out evenly."""
+
+import time
+
+from billow.bus.replay.pace import Pace
+
+
+async def test_it_is_never_faster_than_asked_for() -> None:
+    pace, began = Pace(500.0), time.monotonic()
+    for _ in range(20):
+        await pace.take(10)
+    # The last portion is sent when those before it have had their time; a burst of 50 ms is allowed.
+    assert time.monotonic() - began >= 190 / 500 - 0.06
+
+
+def test_documents_leave_in_small_portions_that_share_no_burst() -> None:
+    assert Pace(100.0).portion(64) == 2
+    assert Pace(1.0).portion(64) == 1
+    assert Pace(1_000_000.0).portion(64) == 64
+
+
+def test_without_a_rate_there_are_full_portions() -> None:
+    assert Pace(0.0).portion(64) == 64
