@@ -44,7 +44,7 @@ def test_an_elastic_column_is_never_narrower_than_its_heading() -> None:
 def test_dead_letters_can_be_named_from_the_list(width: int) -> None:
     letter = Letter(
         sequence=1234,
-        buried_at=NOW - timedelta(minutes=17),
+        buried_at=datetime.now(UTC) - timedelta(minutes=17, seconds=20),
         code="unsupported_media_type",
         message="This is neither a picture nor a PDF, whatever its name says. " * 3,
         retryable=False,

@@ -48,6 +48,8 @@ def start(server: NatsServer, *args: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "COLUMNS": "120", "BILLOW_NATS_URL": server.url},
+        # As in a terminal, also where the tests themselves run in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
     )
 
 

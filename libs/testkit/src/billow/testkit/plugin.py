@@ -5,13 +5,14 @@ skip: without the binary the test errs. `--nats-url` points the same tests at an
 """
 
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import nats
 import pytest
 import pytest_asyncio
+import structlog
 from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
@@ -52,6 +53,23 @@ class ExternalServer:
                     await js.delete_stream(name)
                 except NotFoundError:
                     continue
+
+
+def pytest_configure() -> None:
+    """A logger that was used while one test had the logs set up must not stay bound to that test's stderr."""
+    configure = structlog.configure
+
+    def uncached(*args: Any, **options: Any) -> None:
+        configure(*args, **{**options, "cache_logger_on_first_use": False})
+
+    structlog.configure = uncached
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """What a test makes of the logs ends with it."""
+    yield
+    structlog.reset_defaults()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
