@@ -62,7 +62,12 @@ class Meter:
 def spec_of(order: Order) -> ConsumerSpec:
     """The consumer of a round, made before it begins."""
     return ConsumerSpec(
-        stream=DOCUMENTS.name, durable=order.durable, filters=(FILTER,), ack_wait=15, max_ack_pending=100_000
+        stream=DOCUMENTS.name,
+        durable=order.durable,
+        service="bench",
+        filters=(FILTER,),
+        ack_wait=15,
+        max_ack_pending=100_000,
     )
 
 
@@ -75,7 +80,7 @@ async def ours(url: str, order: Order) -> Meter:
         meter.count()
 
     async with await Bus.connect(url, name="bench") as bus:
-        consumer = EventConsumer(bus, spec_of(order), handle, service="bench", concurrency=order.concurrency)
+        consumer = EventConsumer(bus, spec_of(order), handle, concurrency=order.concurrency)
         await consumer.start()
         await consumer.run(meter.done)
     return meter

@@ -127,7 +127,7 @@ async def test_a_connection_that_is_gone_for_good_ends_the_service(bus: Bus, emb
         return
 
     async with await Bus.connect(embedded_server.url, name="doomed") as doomed:
-        consumer = EventConsumer(doomed, OCR, handler, service="ocr", concurrency=2)
+        consumer = EventConsumer(doomed, OCR, handler, concurrency=2)
         await consumer.start()
         running = asyncio.create_task(consumer.run(asyncio.Event()))
         # Larger than the server allows: it ejects us.

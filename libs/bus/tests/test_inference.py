@@ -262,7 +262,7 @@ async def test_documents_of_an_absent_model_do_not_keep_others_from_their_turn(b
 
     for n in range(12):
         await publish_event(bus, make_submitted(f"doc-{n}"))
-    consumer = EventConsumer(bus, OCR, handler, service="ocr", concurrency=2)
+    consumer = EventConsumer(bus, OCR, handler, concurrency=2)
     await consumer.start()
     stopping = asyncio.Event()
     running = asyncio.create_task(consumer.run(stopping))

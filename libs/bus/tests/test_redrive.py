@@ -179,6 +179,7 @@ async def test_an_old_promotion_never_wins_over_a_later_one(bus: Bus) -> None:
     promotions = ConsumerSpec(
         stream=DOCUMENTS.name,
         durable="promotions",
+        service="receipt",
         filters=("documents.*.promoted.*",),
         ack_wait=15,
         max_ack_pending=10,

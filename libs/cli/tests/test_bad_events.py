@@ -202,13 +202,12 @@ class Bench:
     async def serving(self, spec: ConsumerSpec) -> AsyncGenerator[Counting]:
         """The real handler of a consumer, with the models that it asks."""
         async with contextlib.AsyncExitStack() as stack:
-            handler, service, lane_of = await self._handler(spec, stack)
+            handler, lane_of = await self._handler(spec, stack)
             counting = Counting(handler)
             consumer = EventConsumer(
                 self.bus,
                 spec,
                 counting,
-                service=service,
                 concurrency=32,
                 lane_of=lane_of,
                 buries=spec is not RECEIPT_FAILURES,
@@ -217,9 +216,7 @@ class Bench:
             await stack.enter_async_context(until_the_end(consumer.run))
             yield counting
 
-    async def _handler(
-        self, spec: ConsumerSpec, stack: contextlib.AsyncExitStack
-    ) -> tuple[Handler, str, LaneOf | None]:
+    async def _handler(self, spec: ConsumerSpec, stack: contextlib.AsyncExitStack) -> tuple[Handler, LaneOf | None]:
         if spec in (OCR, OCR_RUNS):
             settings = OcrSettings(detection_model=DETECTOR)
             images = ImageStore(self.bus.client)
@@ -228,12 +225,12 @@ class Bench:
             await stack.enter_async_context(self.working("text-detection", DETECTOR))
             reader = Reader(self._inference, settings)
             ocr = OcrHandler(self.bus, images, reader, guard, max_bytes=settings.max_bytes)
-            return ocr.on_submitted, "ocr", submitted_lane
+            return ocr.on_submitted, submitted_lane
         if spec in (LAYOUT, LAYOUT_RUNS):
             guard = await stack.enter_async_context(guarding(self.bus, spec, Analyzed, self._inference))
             await stack.enter_async_context(self.working("token-classification", LABELLER))
             layout = LayoutHandler(self.bus, self._inference, guard, model=LABELLER)
-            return layout.on_recognized, "layout", origin_lane
+            return layout.on_recognized, origin_lane
         receipt = ReceiptHandler(self.bus, self.store, min_confidence=0.9)
         handlers: dict[str, Handler] = {
             RECEIPT.durable: receipt.on_analyzed,
@@ -243,8 +240,8 @@ class Bench:
             RECEIPT_FAILURES.durable: receipt.on_dead_letter,
         }
         if spec is RECEIPT_ERASURES:
-            return self._erasures.on_erased, "receipt", None
-        return self._erasures.guarded(handlers[spec.durable]), "receipt", origin_lane if spec is RECEIPT else None
+            return self._erasures.on_erased, None
+        return self._erasures.guarded(handlers[spec.durable]), origin_lane if spec is RECEIPT else None
 
     @contextlib.asynccontextmanager
     async def working(self, task: Task, model: str) -> AsyncGenerator[None]:

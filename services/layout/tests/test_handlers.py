@@ -30,7 +30,7 @@ async def layout(bus: Bus) -> AsyncGenerator[None]:
     inference = InferenceClient(bus, wait=600)
     async with guarding(bus, LAYOUT, Analyzed, inference) as guard:
         handler = LayoutHandler(bus, inference, guard, model="absent_1-0-0")
-        consumer = EventConsumer(bus, LAYOUT, handler.on_recognized, service="layout", concurrency=1)
+        consumer = EventConsumer(bus, LAYOUT, handler.on_recognized, concurrency=1)
         await consumer.start()
         stopping = asyncio.Event()
         running = asyncio.create_task(consumer.run(stopping))

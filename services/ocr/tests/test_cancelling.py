@@ -39,7 +39,7 @@ async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
         await images.put("default", "doc-1/original", PHOTO)
         async with guarding(bus, OCR, Recognized, inference) as guard:
             handler = OcrHandler(bus, images, Reader(inference, settings), guard, max_bytes=settings.max_bytes)
-            consumer = EventConsumer(bus, OCR, handler.on_submitted, service="ocr", concurrency=1)
+            consumer = EventConsumer(bus, OCR, handler.on_submitted, concurrency=1)
             await consumer.start()
             stopping = asyncio.Event()
             running = asyncio.create_task(consumer.run(stopping))

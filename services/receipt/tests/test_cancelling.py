@@ -26,8 +26,8 @@ from billow.testkit.events import make_analyzed, make_cancelled, make_submitted
 async def service(bus: Bus, store: Store) -> AsyncIterator[None]:
     handler = ReceiptHandler(bus, store, min_confidence=0.7)
     consumers = [
-        EventConsumer(bus, RECEIPT, handler.on_analyzed, service="receipt", concurrency=2),
-        EventConsumer(bus, RECEIPT_CANCELLATIONS, handler.on_cancelled, service="receipt", concurrency=2),
+        EventConsumer(bus, RECEIPT, handler.on_analyzed, concurrency=2),
+        EventConsumer(bus, RECEIPT_CANCELLATIONS, handler.on_cancelled, concurrency=2),
     ]
     stopping = asyncio.Event()
     for consumer in consumers:

@@ -36,7 +36,7 @@ async def test_an_outcome_waits_for_room_and_is_no_dead_letter(nats_server: Nats
             await publish_event(bus, make_analyzed(name))
         await _room_for(bus, 2)
         handler = ReceiptHandler(bus, store, min_confidence=0.7)
-        consumer = EventConsumer(bus, RECEIPT, handler.on_analyzed, service="receipt", concurrency=2)
+        consumer = EventConsumer(bus, RECEIPT, handler.on_analyzed, concurrency=2)
         await consumer.start()
         stopping = asyncio.Event()
         running = asyncio.create_task(consumer.run(stopping))

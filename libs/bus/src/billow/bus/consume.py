@@ -24,7 +24,7 @@ from billow.runtime.process import Lifecycle
 from billow.runtime.tasks import end_tasks
 from billow.schemas.labels import Lane
 
-__all__ = ["LOOKAHEAD", "Delivery", "EventConsumer", "Handler", "run_consumers"]
+__all__ = ["LOOKAHEAD", "Delivery", "EventConsumer", "Handler", "run_consumers", "with_runs"]
 
 LOOKAHEAD = 1_000
 """Messages that a consumer holds at most to find whose turn it is."""
@@ -57,7 +57,6 @@ class EventConsumer:
         spec: ConsumerSpec,
         handler: Handler,
         *,
-        service: str,
         concurrency: int,
         lookahead: int = LOOKAHEAD,
         lane_of: LaneOf | None = None,
@@ -75,7 +74,7 @@ class EventConsumer:
         self._queue: FairQueue[_Held] = FairQueue()
         self._queued_bytes = 0
         self._alive = KeepAlive(spec.ack_wait)
-        self._verdicts = Verdicts(bus, handler, service=service, buries=buries)
+        self._verdicts = Verdicts(bus, handler, service=spec.service, buries=buries)
         self._session = PullSession(
             bus,
             spec,
@@ -228,6 +227,27 @@ class EventConsumer:
                 _, late = await asyncio.wait(late, timeout=_LAST_SECONDS)
                 await end_tasks(late)
         self._alive.stop()
+
+
+def with_runs(
+    bus: Bus,
+    specs: tuple[ConsumerSpec, ConsumerSpec],
+    handler: Handler,
+    *,
+    concurrency: tuple[int, int],
+    lookahead: int,
+    lane_of: LaneOf,
+) -> list[EventConsumer]:
+    """The consumers of a stage: of the documents themselves, and of replays, which have slots of their own.
+
+    `specs` and `concurrency` are of the documents first. Of replays all is of the bulk lane, so they need no `lane_of`.
+    """
+    documents, runs = specs
+    slots, run_slots = concurrency
+    return [
+        EventConsumer(bus, documents, handler, concurrency=slots, lookahead=lookahead, lane_of=lane_of),
+        EventConsumer(bus, runs, handler, concurrency=run_slots, lookahead=lookahead),
+    ]
 
 
 async def run_consumers(consumers: Sequence[EventConsumer], lifecycle: Lifecycle) -> None:

@@ -26,7 +26,7 @@ async def consuming(
 ) -> AsyncGenerator[asyncio.Event]:
     """Handle messages until the end of the block, or until the event that it gives is set."""
     await change_consumer(bus, spec)
-    consumer = EventConsumer(bus, spec, handler, service="ocr", concurrency=concurrency, **options)
+    consumer = EventConsumer(bus, spec, handler, concurrency=concurrency, **options)
     await consumer.start()
     stopping = asyncio.Event()
     running = asyncio.create_task(consumer.run(stopping))

@@ -22,6 +22,9 @@ SHADOWS_PLACE = "shadows"
 RESULTS_PLACE = "results"
 WAITS_PLACE = "waits"
 
+Takes = Callable[[Reach, Found], bool]
+"""Whether a message is about something that is to go."""
+
 
 class _Named(msgspec.Struct):
     """What any of our payloads says about its document."""
@@ -62,28 +65,21 @@ async def erase_runs(tally: Tally, reach: Reach) -> None:
     """What replays made of the documents. Raises TransientError when the server does not answer."""
     pattern = f"runs.{reach.tenant}.*.*.{reach.token}"
     if reach.document_id is not None:
-        await _erase_each(tally, RUNS_PLACE, RUNS.name, pattern, lambda found: _takes(reach, found))
+        await _erase_each(tally, reach, RUNS_PLACE, RUNS.name, pattern, _takes)
         return
     if await _clear_older(tally, reach, RUNS_PLACE, RUNS.name, pattern) is None:
         return
     for subject in await subjects_of(tally.bus, RUNS.name, pattern) if not tally.dry else ():
         if reach.is_about(subject.rpartition(".")[2]):
-            await _erase_each(tally, RUNS_PLACE, RUNS.name, subject, lambda found: _takes(reach, found))
+            await _erase_each(tally, reach, RUNS_PLACE, RUNS.name, subject, _takes)
 
 
 async def erase_dead_letters(tally: Tally, reach: Reach) -> None:
     """Dead letters of events, runs and inference work. Raises TransientError when the server does not answer."""
-    pattern, stream = f"deadletters.{reach.tenant}.*.*", DEADLETTERS.name
-    start = await _clear_older(tally, reach, LETTERS_PLACE, stream, pattern)
-    if start is None:
-        return
-    async with contextlib.aclosing(scan(tally.bus, stream, pattern, start=start)) as letters:
-        async for letter in letters:
-            if _letter_goes(letter, reach):
-                await tally.delete(LETTERS_PLACE, letter)
+    await _erase_found(tally, reach, LETTERS_PLACE, DEADLETTERS.name, "deadletters", _takes_letter)
 
 
-def _letter_goes(letter: Found, reach: Reach) -> bool:
+def _takes_letter(reach: Reach, letter: Found) -> bool:
     read = read_dead_letter(letter.subject, dict(letter.fields))
     said = about(letter.data)
     documents = {letter.fields.get(headers.DEAD_DOCUMENT, ""), said.document_id if said else ""}
@@ -102,19 +98,12 @@ async def erase_work(tally: Tally, reach: Reach) -> None:
     if reach.document_id is None and not reach.partial and not reach.new:
         await tally.clear(WORK_PLACE, INFERENCE.name, pattern, each=False)
         return
-    await _erase_each(tally, WORK_PLACE, INFERENCE.name, pattern, lambda found: _takes_payload(reach, found))
+    await _erase_each(tally, reach, WORK_PLACE, INFERENCE.name, pattern, _takes_payload)
 
 
 async def erase_shadows(tally: Tally, reach: Reach) -> None:
     """What shadow models made of the documents. Raises TransientError when the server does not answer."""
-    pattern, stream = f"shadows.{reach.tenant}.*.*", SHADOWS.name
-    start = await _clear_older(tally, reach, SHADOWS_PLACE, stream, pattern)
-    if start is None:
-        return
-    async with contextlib.aclosing(scan(tally.bus, stream, pattern, start=start)) as comparisons:
-        async for found in comparisons:
-            if _takes_payload(reach, found):
-                await tally.delete(SHADOWS_PLACE, found)
+    await _erase_found(tally, reach, SHADOWS_PLACE, SHADOWS.name, "shadows", _takes_payload)
 
 
 async def erase_results(tally: Tally, reach: Reach) -> None:
@@ -171,11 +160,22 @@ async def _is_there(tally: Tally, stream: str, sequence: int) -> bool:
     return False
 
 
-async def _erase_each(tally: Tally, place: str, stream: str, pattern: str, goes: Callable[[Found], bool]) -> None:
-    messages: AsyncGenerator[Found] = walk(tally.bus, stream, pattern)
+async def _erase_found(tally: Tally, reach: Reach, place: str, stream: str, first: str, takes: Takes) -> None:
+    """What lies under `<first>.<tenant>.*.*` and names no document there: each message has to be looked at."""
+    pattern = f"{first}.{reach.tenant}.*.*"
+    start = await _clear_older(tally, reach, place, stream, pattern)
+    if start is not None:
+        await _erase_taken(tally, reach, place, scan(tally.bus, stream, pattern, start=start), takes)
+
+
+async def _erase_each(tally: Tally, reach: Reach, place: str, stream: str, pattern: str, takes: Takes) -> None:
+    await _erase_taken(tally, reach, place, walk(tally.bus, stream, pattern), takes)
+
+
+async def _erase_taken(tally: Tally, reach: Reach, place: str, messages: AsyncGenerator[Found], takes: Takes) -> None:
     async with contextlib.aclosing(messages):
         async for found in messages:
-            if goes(found):
+            if takes(reach, found):
                 await tally.delete(place, found)
 
 

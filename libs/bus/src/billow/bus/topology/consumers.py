@@ -1,5 +1,7 @@
 """The durable consumers, and those that a worker makes for its model."""
 
+from functools import partial
+
 from billow.bus.topology.specs import ConsumerSpec
 from billow.bus.topology.streams import INFERENCE
 from billow.schemas.labels import Lane
@@ -9,94 +11,77 @@ MAX_DELIVERIES = 5
 
 LANES: tuple[Lane, ...] = ("interactive", "bulk")
 
-OCR = ConsumerSpec(
+_of_events = partial(ConsumerSpec, ack_wait=15, max_ack_pending=100_000)
+"""As all have it whose messages may wait for an absent model."""
+
+OCR = _of_events(
     stream="DOCUMENTS",
     durable="ocr",
     service="ocr",
     filters=("documents.*.submitted.*",),
-    ack_wait=15,
-    max_ack_pending=100_000,
     description="submitted -> recognized",
 )
-LAYOUT = ConsumerSpec(
+LAYOUT = _of_events(
     stream="DOCUMENTS",
     durable="layout",
     service="layout",
     filters=("documents.*.recognized.*",),
-    ack_wait=15,
-    max_ack_pending=100_000,
     description="recognized -> analyzed",
 )
-RECEIPT = ConsumerSpec(
+RECEIPT = _of_events(
     stream="DOCUMENTS",
     durable="receipt",
     service="receipt",
     filters=("documents.*.analyzed.*",),
-    ack_wait=15,
-    max_ack_pending=100_000,
     description="analyzed -> completed, and the record in the database",
 )
-RECEIPT_FAILURES = ConsumerSpec(
+RECEIPT_FAILURES = _of_events(
     stream="DEADLETTERS",
     durable="receipt-failures",
     service="receipt",
     filters=("deadletters.*.*.submitted", "deadletters.*.*.recognized", "deadletters.*.*.analyzed"),
-    ack_wait=15,
-    max_ack_pending=100_000,
     description="a document event that became a dead letter -> failed, and the record in the database",
 )
-RECEIPT_CANCELLATIONS = ConsumerSpec(
+RECEIPT_CANCELLATIONS = _of_events(
     stream="DOCUMENTS",
     durable="receipt-cancellations",
     service="receipt",
     filters=("documents.*.cancelled.*",),
-    ack_wait=15,
-    max_ack_pending=100_000,
     description="cancelled -> failed, and the record in the database, unless the document ended before",
 )
-RECEIPT_PROMOTIONS = ConsumerSpec(
+RECEIPT_PROMOTIONS = _of_events(
     stream="DOCUMENTS",
     durable="receipt-promotions",
     service="receipt",
     filters=("documents.*.promoted.*",),
-    ack_wait=15,
-    max_ack_pending=100_000,
     description="promoted -> completed or failed, and the record in the database",
 )
-RECEIPT_ERASURES = ConsumerSpec(
+RECEIPT_ERASURES = _of_events(
     stream="DOCUMENTS",
     durable="receipt-erasures",
     service="receipt",
     filters=("documents.*.erased.*",),
-    ack_wait=15,
-    max_ack_pending=100_000,
     description="erased -> no record in the database any more",
 )
-OCR_RUNS = ConsumerSpec(
+OCR_RUNS = _of_events(
     stream="RUNS",
     durable="ocr-runs",
     service="ocr",
     filters=("runs.*.*.submitted.*",),
-    ack_wait=15,
-    max_ack_pending=100_000,
     description="submitted -> recognized, of a replay",
 )
-LAYOUT_RUNS = ConsumerSpec(
+LAYOUT_RUNS = _of_events(
     stream="RUNS",
     durable="layout-runs",
     service="layout",
     filters=("runs.*.*.recognized.*",),
-    ack_wait=15,
-    max_ack_pending=100_000,
     description="recognized -> analyzed, of a replay",
 )
-RECEIPT_RUNS = ConsumerSpec(
+RECEIPT_RUNS = _of_events(
     stream="RUNS",
     durable="receipt-runs",
     service="receipt",
     filters=("runs.*.*.analyzed.*",),
-    ack_wait=15,
-    max_ack_pending=100_000,
     description="analyzed -> completed, of a replay; not in the database",
 )
 CONSUMERS: tuple[ConsumerSpec, ...] = (

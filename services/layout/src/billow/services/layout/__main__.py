@@ -3,7 +3,7 @@
 import sys
 
 from billow.bus.connection import Bus
-from billow.bus.consume import EventConsumer, run_consumers
+from billow.bus.consume import run_consumers, with_runs
 from billow.bus.guard import guarding
 from billow.bus.inference import InferenceClient
 from billow.bus.lane import origin_lane
@@ -24,25 +24,14 @@ async def serve(settings: LayoutSettings, lifecycle: Lifecycle) -> None:
         inference = InferenceClient(bus, wait=settings.inference_wait, retry_delay=settings.inference_retry_delay)
         async with inference, guarding(bus, LAYOUT, Analyzed, inference) as guard:
             handler = LayoutHandler(bus, inference, guard, model=settings.layout_model)
-            consumers = [
-                EventConsumer(
-                    bus,
-                    LAYOUT,
-                    handler.on_recognized,
-                    service="layout",
-                    concurrency=settings.layout_concurrency,
-                    lookahead=settings.layout_lookahead,
-                    lane_of=origin_lane,
-                ),
-                EventConsumer(
-                    bus,
-                    LAYOUT_RUNS,
-                    handler.on_recognized,
-                    service="layout",
-                    concurrency=settings.layout_run_concurrency,
-                    lookahead=settings.layout_lookahead,
-                ),
-            ]
+            consumers = with_runs(
+                bus,
+                (LAYOUT, LAYOUT_RUNS),
+                handler.on_recognized,
+                concurrency=(settings.layout_concurrency, settings.layout_run_concurrency),
+                lookahead=settings.layout_lookahead,
+                lane_of=origin_lane,
+            )
             await run_consumers(consumers, lifecycle)
 
 

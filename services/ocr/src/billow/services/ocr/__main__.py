@@ -3,7 +3,7 @@
 import sys
 
 from billow.bus.connection import Bus
-from billow.bus.consume import EventConsumer, run_consumers
+from billow.bus.consume import run_consumers, with_runs
 from billow.bus.guard import guarding
 from billow.bus.images import ImageStore
 from billow.bus.inference import InferenceClient
@@ -27,25 +27,14 @@ async def serve(settings: OcrSettings, lifecycle: Lifecycle) -> None:
         async with inference, guarding(bus, OCR, Recognized, inference) as guard:
             images, reader = ImageStore(bus.client, bus.domain), Reader(inference, settings)
             handler = OcrHandler(bus, images, reader, guard, max_bytes=settings.max_bytes)
-            consumers = [
-                EventConsumer(
-                    bus,
-                    OCR,
-                    handler.on_submitted,
-                    service="ocr",
-                    concurrency=settings.ocr_concurrency,
-                    lookahead=settings.ocr_lookahead,
-                    lane_of=submitted_lane,
-                ),
-                EventConsumer(
-                    bus,
-                    OCR_RUNS,
-                    handler.on_submitted,
-                    service="ocr",
-                    concurrency=settings.ocr_run_concurrency,
-                    lookahead=settings.ocr_lookahead,
-                ),
-            ]
+            consumers = with_runs(
+                bus,
+                (OCR, OCR_RUNS),
+                handler.on_submitted,
+                concurrency=(settings.ocr_concurrency, settings.ocr_run_concurrency),
+                lookahead=settings.ocr_lookahead,
+                lane_of=submitted_lane,
+            )
             await run_consumers(consumers, lifecycle)
 
 

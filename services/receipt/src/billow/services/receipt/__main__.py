@@ -3,7 +3,7 @@
 import sys
 
 from billow.bus.connection import Bus
-from billow.bus.consume import EventConsumer, run_consumers
+from billow.bus.consume import EventConsumer, run_consumers, with_runs
 from billow.bus.lane import origin_lane
 from billow.bus.provision import provision
 from billow.bus.topology import (
@@ -43,29 +43,18 @@ async def serve(settings: ReceiptSettings, lifecycle: Lifecycle) -> None:
 def _consumers(bus: Bus, handler: ReceiptHandler, erasures: Erasures, settings: ReceiptSettings) -> list[EventConsumer]:
     guarded = erasures.guarded
     return [
-        EventConsumer(
+        *with_runs(
             bus,
-            RECEIPT,
+            (RECEIPT, RECEIPT_RUNS),
             guarded(handler.on_analyzed),
-            service="receipt",
-            concurrency=settings.receipt_concurrency,
+            concurrency=(settings.receipt_concurrency, settings.receipt_run_concurrency),
             lookahead=settings.receipt_lookahead,
             lane_of=origin_lane,
         ),
-        EventConsumer(
-            bus,
-            RECEIPT_RUNS,
-            guarded(handler.on_analyzed),
-            service="receipt",
-            concurrency=settings.receipt_run_concurrency,
-            lookahead=settings.receipt_lookahead,
-        ),
-        EventConsumer(bus, RECEIPT_PROMOTIONS, guarded(handler.on_promoted), service="receipt", concurrency=4),
-        EventConsumer(bus, RECEIPT_CANCELLATIONS, guarded(handler.on_cancelled), service="receipt", concurrency=2),
-        EventConsumer(
-            bus, RECEIPT_FAILURES, guarded(handler.on_dead_letter), service="receipt", concurrency=2, buries=False
-        ),
-        EventConsumer(bus, RECEIPT_ERASURES, erasures.on_erased, service="receipt", concurrency=2),
+        EventConsumer(bus, RECEIPT_PROMOTIONS, guarded(handler.on_promoted), concurrency=4),
+        EventConsumer(bus, RECEIPT_CANCELLATIONS, guarded(handler.on_cancelled), concurrency=2),
+        EventConsumer(bus, RECEIPT_FAILURES, guarded(handler.on_dead_letter), concurrency=2, buries=False),
+        EventConsumer(bus, RECEIPT_ERASURES, erasures.on_erased, concurrency=2),
     ]
 
 
