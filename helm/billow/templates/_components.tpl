@@ -23,8 +23,9 @@ image, config (merged values), env (settings), and of a worker model and gpuMemo
   {{- if $config.enabled -}}
     {{- $user := $config.natsUser | default (printf "worker-%s" $given.model) -}}
     {{- $variant := include "billow.variant" $config -}}
-    {{- $tag := $config.image.tag | default (printf "%s-%s" (include "billow.tag" $root) $variant) -}}
-    {{- $image := include "billow.image" (dict "root" $root "repository" $config.image.repository "tag" $tag) -}}
+    {{- $repository := $config.image.repository | default (printf "billow/worker-%s" $variant) -}}
+    {{- $tag := $config.image.tag | default (include "billow.tag" $root) -}}
+    {{- $image := include "billow.image" (dict "root" $root "repository" $repository "tag" $tag) -}}
     {{- $memory := 0 -}}
     {{- if $config.gpu -}}
       {{- $card := $config.gpuMemory | default $root.Values.gpu.memory | int -}}
