@@ -274,7 +274,7 @@ def test_a_gpu_that_is_not_there_is_refused(weights: Path, manifest: Manifest, m
     with pytest.raises(EngineError) as caught:
         load_engine(manifest, weights, device="cuda", gpu_memory=500)
     assert caught.value.code == "device_unavailable"
-    assert "nvidia-smi" in str(caught.value) and "onnxruntime-gpu" in str(caught.value)
+    assert "nvidia-smi" in str(caught.value) and "billow-engines[cuda]" in str(caught.value)
 
 
 def test_a_gpu_is_shared_with_care() -> None:

@@ -175,8 +175,8 @@ def _no_tensorrt(got: str) -> EngineError:
 
 def _no_gpu(what: str) -> EngineError:
     return EngineError(
-        f"{what}. Check that `nvidia-smi` lists a GPU here and that CUDA 13 and cuDNN 9 are installed, with "
-        "`pip install 'billow-engines[onnxruntime-gpu]'` in an environment without the package onnxruntime, which has "
-        "the same module; or start without BILLOW_DEVICE to use the processor",
+        f"{what}. Check that `nvidia-smi` lists a GPU here, with a driver of version 580 or newer, and that CUDA 13 "
+        "and cuDNN 9 are installed: `pip install 'billow-engines[cuda]'` brings them, in an environment without the "
+        "package onnxruntime, which has the same module. Or start without BILLOW_DEVICE to use the processor",
         code="device_unavailable",
     )

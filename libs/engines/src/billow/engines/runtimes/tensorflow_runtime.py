@@ -112,7 +112,7 @@ def _configure(threads: int, device: str, gpu_memory: int | None) -> None:
     if device == "cuda" and not gpus:
         raise EngineError(
             "tensorflow finds no GPU. Check that `nvidia-smi` lists one here and that CUDA 12 is installed "
-            "(`pip install 'tensorflow[and-cuda]'`), or start without BILLOW_DEVICE to use the processor",
+            "(`pip install 'billow-engines[tensorflow-gpu]'`), or start without BILLOW_DEVICE to use the processor",
             code="device_unavailable",
         )
     try:
