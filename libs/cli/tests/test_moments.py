@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from billow.cli.moments import moment, rate
+from billow.cli.moments import moment, rate, rate_text, span, span_text
 from billow.runtime.errors import UsageError
 
 NOW = datetime(2026, 3, 14, 12, 30, tzinfo=UTC)
@@ -30,7 +30,22 @@ def test_what_is_no_moment_names_its_option(text: str) -> None:
 
 
 def test_a_rate_is_per_second_unless_it_says_otherwise() -> None:
-    assert [rate("20"), rate("20/s"), rate("600/m"), rate("1800/h")] == [20, 20, 10, 0.5]
-    for text in ("fast", "0/s", "3/d", "-1"):
+    assert [rate("20"), rate("20/s"), rate("600/m"), rate("600/min"), rate("1800/h")] == [20, 20, 10, 10, 0.5]
+    for text in ("fast", "0/s", "3/w", "-1"):
         with pytest.raises(UsageError, match="--rate"):
             rate(text)
+
+
+@pytest.mark.parametrize("text", ["1.5/s", "5/m", "12/h", "8/d"])
+def test_a_rate_is_shown_as_it_was_written(text: str) -> None:
+    assert rate_text(rate(text)) == text
+
+
+@pytest.mark.parametrize("text", ["8w", "30d", "12h", "90m", "45s"])
+def test_a_span_is_shown_as_it_was_written(text: str) -> None:
+    assert span_text(span(text, "--keep")) == text
+
+
+def test_what_is_no_span_names_its_option() -> None:
+    with pytest.raises(UsageError, match="--keep"):
+        span("long", "--keep")

@@ -37,7 +37,7 @@ def set_(
     tenant: TenantArgument,
     rate: Annotated[
         str | None,
-        typer.Option(metavar="N/s", help="Documents in the long run, e.g. 5/s, 100/min, 2000/h; `none`: any number."),
+        typer.Option(metavar="N/s", help="Documents in the long run, e.g. 5/s, 100/m, 2000/h; `none`: any number."),
     ] = None,
     burst: Annotated[
         str | None, typer.Option(metavar="N", help="Documents that may come at once; `none`: those of one second.")

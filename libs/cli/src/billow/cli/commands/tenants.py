@@ -1,22 +1,17 @@
 """`billow tenants`: reads what a person writes about limits, and shows them."""
 
-import re
-
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from billow.bus.tenants import UNLIMITED, policies, policy, set_policy
 from billow.cli.hub import connect
+from billow.cli.moments import rate, rate_text, span, span_text
 from billow.runtime.errors import UsageError
 from billow.schemas.tenants import TenantPolicy, check_policy
 from billow.schemas.tokens import check_token
 
 _NONE = "none"
-_PER = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
-_TIMES = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
-_RATE = re.compile(r"([0-9]*\.?[0-9]+)/(s|min|h|d)")
-_TIME = re.compile(r"([0-9]*\.?[0-9]+)(s|min|h|d|w)")
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,15 +36,15 @@ def changed(before: TenantPolicy, change: Change) -> TenantPolicy:
     """
     new = before
     if change.rate is not None:
-        rate = _rate(change.rate)
+        per_second = None if change.rate == _NONE else rate(change.rate)
         # A burst is one above a rate.
-        new = msgspec.structs.replace(new, rate=rate, burst=None if rate is None else new.burst)
+        new = msgspec.structs.replace(new, rate=per_second, burst=None if per_second is None else new.burst)
     if change.burst is not None:
         new = msgspec.structs.replace(new, burst=_count(change.burst, "--burst"))
     if change.backlog is not None:
         new = msgspec.structs.replace(new, max_backlog=_count(change.backlog, "--backlog"))
     if change.keep is not None:
-        new = msgspec.structs.replace(new, retention_s=_time(change.keep))
+        new = msgspec.structs.replace(new, retention_s=None if change.keep == _NONE else span(change.keep, "--keep"))
     try:
         check_policy(new)
     except ValueError as e:
@@ -104,30 +99,12 @@ def _print(found: dict[str, TenantPolicy], out: Console, *, table: bool) -> None
     for tenant, limits in found.items():
         shown.add_row(
             tenant,
-            _rate_text(limits.rate),
+            "any" if limits.rate is None else rate_text(limits.rate),
             "-" if limits.rate is None else f"{limits.burst_or_default():,}",
             "-" if limits.max_backlog is None else f"{limits.max_backlog:,}",
-            "as the streams" if limits.retention_s is None else _time_text(limits.retention_s),
+            "as the streams" if limits.retention_s is None else span_text(limits.retention_s),
         )
     out.print(shown)
-
-
-def _rate(text: str) -> float | None:
-    if text == _NONE:
-        return None
-    found = _RATE.fullmatch(text)
-    if found is None:
-        raise UsageError(f"--rate {text!r} cannot be read; write e.g. 5/s, 100/min, 2000/h or none.")
-    return float(found[1]) / _PER[found[2]]
-
-
-def _time(text: str) -> float | None:
-    if text == _NONE:
-        return None
-    found = _TIME.fullmatch(text)
-    if found is None:
-        raise UsageError(f"--keep {text!r} cannot be read; write e.g. 12h, 30d, 8w or none.")
-    return float(found[1]) * _TIMES[found[2]]
 
 
 def _count(text: str, option: str) -> int | None:
@@ -136,16 +113,3 @@ def _count(text: str, option: str) -> int | None:
     if not text.isdecimal():
         raise UsageError(f"{option} {text!r} is not a whole number, nor none.")
     return int(text)
-
-
-def _rate_text(rate: float | None) -> str:
-    """In the unit in which it is at least one."""
-    if rate is None:
-        return "any"
-    unit = next((unit for unit, seconds in _PER.items() if rate * seconds >= 1), "d")
-    return f"{rate * _PER[unit]:g}/{unit}"
-
-
-def _time_text(seconds: float) -> str:
-    unit = next((unit for unit in ("w", "d", "h", "min") if seconds % _TIMES[unit] == 0), "s")
-    return f"{seconds / _TIMES[unit]:g}{unit}"
