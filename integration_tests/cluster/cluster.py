@@ -22,6 +22,7 @@ from integration_tests.cluster.access import DOMAIN, environ_of
 from integration_tests.cluster.containers import NODES, POSTGRES, SITES, Containers
 from integration_tests.cluster.database import empty_database
 from integration_tests.cluster.plan import Plan
+from integration_tests.cluster.streams import remove_streams
 
 _READY_SECONDS = 120.0
 _STREAM_SECONDS = 60.0
@@ -274,8 +275,7 @@ class Cluster:
             await empty_database(self.database_url)
         until = time.monotonic() + _READY_SECONDS
         async with self.bus() as bus:
-            for info in await bus.js.streams_info():
-                await bus.js.delete_stream(str(info.config.name))
+            await remove_streams(bus)
             while True:
                 try:
                     return await provision(bus, replicas=len(NODES))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from integration_tests.cluster.access import (
     BACKEND,
@@ -23,6 +23,8 @@ from integration_tests.cluster.access import (
 from integration_tests.cluster.docker import Container, Network
 from integration_tests.images import NATS
 from integration_tests.images import POSTGRES as POSTGRES_IMAGE
+
+T = TypeVar("T")
 
 NODES = ("hub-0", "hub-1", "hub-2")
 POSTGRES = "postgres"
@@ -53,19 +55,19 @@ class Containers:
         Raises:
             TimeoutError: not ready in time.
         """
-        self._networks = dict(zip(("hub", *SITES), _at_once(Network for _ in range(3)), strict=True))
+        self._networks = dict(zip(("hub", *SITES), at_once(Network for _ in range(3)), strict=True))
         self._write_files()
         for container in (*map(self._node, NODES), *map(self._leaf, SITES), self._postgres()):
             self._all[container.name] = container
-        _at_once(container.start for container in self._all.values())
+        at_once(container.start for container in self._all.values())
         for site in SITES:
             self._put_on_hub(site)
         self.until_whole()
 
     def remove(self) -> None:
         """Remove all containers and networks."""
-        _at_once(container.remove for container in self._all.values())
-        _at_once(network.remove for network in self._networks.values())
+        at_once(container.remove for container in self._all.values())
+        at_once(network.remove for network in self._networks.values())
 
     @property
     def names(self) -> list[str]:
@@ -94,6 +96,10 @@ class Containers:
     def database(self) -> str:
         """Address, user and name as in a database URL, after `://`."""
         return f"billow:billow@{self._all[POSTGRES].address}:5432/billow"
+
+    def network(self, name: str) -> Network:
+        """`hub` or a site. Raises KeyError: there is none of this name."""
+        return self._networks[name]
 
     def get(self, name: str) -> Container:
         """Raises KeyError: there is none of this name."""
@@ -254,8 +260,8 @@ class Containers:
         )
 
 
-def _at_once(calls: Iterable[Callable[[], Any]]) -> list[Any]:
-    """Make all calls; then raise the first error, if there was one."""
+def at_once(calls: Iterable[Callable[[], T]]) -> list[T]:
+    """Make all calls beside each other; then raise the first error, if there was one."""
     with ThreadPoolExecutor() as pool:
         running = [pool.submit(call) for call in calls]
     return [one.result() for one in running]

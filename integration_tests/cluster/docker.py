@@ -16,6 +16,7 @@ os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 from docker import version
 from docker.errors import APIError, NotFound
 from docker.types import EndpointConfig, IPAMConfig, IPAMPool
+from requests import exceptions
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network as AnyNetwork
 
@@ -76,7 +77,7 @@ class Network:
 
 
 class Container:
-    """One container with a fixed address in one network, and in more by `Network.connect`."""
+    """One container in one network, and in more by `Network.connect`."""
 
     def __init__(
         self,
@@ -84,39 +85,74 @@ class Container:
         *,
         name: str,
         network: Network,
-        address: str,
+        address: str = "",
         command: list[str] | None = None,
         environ: Mapping[str, str] | None = None,
         files: Mapping[Path, str] | None = None,
+        folders: Mapping[Path, str] | None = None,
+        memory: Mapping[str, str] | None = None,
         stop_signal: str = "SIGTERM",
+        more: Mapping[str, Any] | None = None,
     ) -> None:
-        """`files`: file or folder of this machine -> where the container sees it, read-only."""
+        """Start it with `start`.
+
+        Args:
+            image: What is run.
+            name: Its host name, by which others of the network find it.
+            network: Where it is.
+            address: One that stays over restarts; else the engine gives it one.
+            command: Instead of the image's.
+            environ: Its variables.
+            files: File or folder of this machine -> where the container sees it, read-only.
+            folders: The same, writable.
+            memory: Folder in memory -> options of its mount.
+            stop_signal: Sent by `stop`.
+            more: Further options as the Docker SDK has them.
+        """
         self.name = name
-        self.address = address
+        self._address = address
+        self._network = network
         options: dict[str, Any] = {
             "network": network.name,
             "networking_config": {
-                network.name: EndpointConfig(version.__version__, aliases=[name], ipv4_address=address)
+                network.name: EndpointConfig(version.__version__, aliases=[name], ipv4_address=address or None)
             },
             "hostname": name,
             "labels": labels(),
             "stop_signal": stop_signal,
+            **(more or {}),
         }
         self._container = DockerContainer(image).with_envs(**(environ or {})).with_kwargs(**options)
         if command is not None:
             self._container = self._container.with_command(command)
         for source, target in (files or {}).items():
             self._container = self._container.with_volume_mapping(str(source.absolute()), target, "ro")
+        for source, target in (folders or {}).items():
+            self._container = self._container.with_volume_mapping(str(source.absolute()), target, "rw")
+        for target, mount in (memory or {}).items():
+            self._container = self._container.with_tmpfs_mount(target, mount)
 
     @property
     def id(self) -> str:
         return self._container.get_container_id()
 
     @property
-    def running(self) -> bool:
-        """Also while it is paused."""
+    def address(self) -> str:
+        """In its network; of one that was given none, empty while it does not run."""
+        if self._address:
+            return self._address
         inner = self._inner
         inner.reload()
+        return str(inner.attrs["NetworkSettings"]["Networks"][self._network.name]["IPAddress"])
+
+    @property
+    def running(self) -> bool:
+        """Also while it is paused; not once it is removed."""
+        inner = self._inner
+        try:
+            inner.reload()
+        except NotFound:
+            return False
         return bool(inner.attrs["State"]["Running"])
 
     def start(self) -> None:
@@ -144,9 +180,25 @@ class Container:
         with contextlib.suppress(APIError):
             self._inner.unpause()
 
+    def wait(self, timeout: float) -> int:
+        """Wait until it has ended; returns its exit code. Raises TimeoutError: it has not in `timeout` seconds."""
+        try:
+            return int(self._inner.wait(timeout=timeout)["StatusCode"])
+        except (exceptions.ReadTimeout, exceptions.ConnectionError) as e:
+            raise TimeoutError(f"{self.name} still runs after {timeout:g} s") from e
+
+    def execute(self, *command: str) -> tuple[int, str]:
+        """Run a command in it as its user; returns the exit code, -1 if it does not run, and what was printed."""
+        try:
+            code, output = self._inner.exec_run(list(command))
+        except APIError as e:
+            return -1, str(e)
+        # The container ended in between: nobody knows.
+        return -1 if code is None else int(code), bytes(output or b"").decode(errors="replace")
+
     def log(self) -> bytes:
-        """All that it has written since it was created."""
-        return bytes(self._inner.logs())
+        """All that it has written since it was created; nothing if it could not be."""
+        return b"" if self._container._container is None else bytes(self._inner.logs())  # pyright: ignore[reportPrivateUsage]
 
     def remove(self) -> None:
         """Kill it and remove it with its volumes. A no-op if it was never started."""
