@@ -127,7 +127,10 @@ SUBSCRIBE: list[tuple[str, str]] = [
 @pytest_asyncio.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Node]:
     users = users_config(list(USERS.values()), dict.fromkeys(USERS, "secret"))
-    more = {"authorization": {"users": users}, "jetstream": {"store_dir": str(tmp_path / "store")}}
+    more = {
+        "authorization": {"users": users},
+        "jetstream": {"store_dir": str(tmp_path / "store"), "max_file_store": 1024**4},
+    }
     async with Node("guarded", tmp_path, tmp_path, 0, more) as node:
         await node.restart()
         yield node

@@ -66,7 +66,11 @@ def domain(request: pytest.FixtureRequest) -> str:
 async def server(tmp_path: Path, domain: str) -> AsyncIterator[Node]:
     """An nats-server that knows the users of the export, with all streams made by the operator."""
     users = users_config(list(users_of(domain).values()), dict.fromkeys(USERS, PASSWORD))
-    jetstream = {"store_dir": str(tmp_path / "store"), **({"domain": domain} if domain else {})}
+    jetstream = {
+        "store_dir": str(tmp_path / "store"),
+        "max_file_store": 1024**4,
+        **({"domain": domain} if domain else {}),
+    }
     more = {"authorization": {"users": users, "timeout": 10}, "jetstream": jetstream}
     async with Node("guarded", tmp_path, tmp_path, 0, more) as node:
         await node.restart()

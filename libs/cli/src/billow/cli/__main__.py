@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from billow.cli import (
+    backup_app,
     cost_app,
     deadletters_app,
     erase_app,
@@ -57,6 +58,8 @@ app.add_typer(deadletters_app.app, name="deadletters")
 app.add_typer(replay_app.app, name="replay")
 app.add_typer(workstation_app.app, name="workstation")
 app.command()(rebuild_app.rebuild)
+app.command()(backup_app.backup)
+app.command()(backup_app.restore)
 app.command()(cost_app.cost)
 
 

@@ -56,9 +56,10 @@ class Serves(NamedTuple):
 def identities(
     *, tenants: Sequence[str] = ("default",), models: Sequence[Serves] = (), domain: str = ""
 ) -> list[Identity]:
-    """One user a service, a client a tenant, a worker a model, and the operator."""
+    """One user a service, a client a tenant, a worker a model, the operator, and whoever makes backups."""
     return [
         operator(domain),
+        backup(domain),
         *(client(tenant, domain) for tenant in tenants),
         *(service(name, domain) for name in ASKS),
         *(worker(f"worker-{each.model}", (each,), domain) for each in models),
@@ -122,20 +123,34 @@ def client(tenant: str, domain: str = "") -> Identity:
 
 
 def operator(domain: str = "") -> Identity:
-    """Whoever runs `billow topology`, `models route`, `replay`, `deadletters`, `erase` and `rebuild`."""
+    """Whoever runs `billow topology`, `models route`, `replay`, `deadletters`, `erase`, `rebuild` and `restore`."""
     inbox = "_INBOX.operator"
     may = Collected(domain, inbox).api(">")
     may.publish(*_events_of("operator"))
     # What died is sent again where it died.
     may.publish(*(f"documents.*.{EVENT_NAMES[flow.event]}.*" for flow in FLOWS if flow.consumed_by))
     may.publish(*(f"runs.*.*.{EVENT_NAMES[flow.event]}.*" for flow in FLOWS if flow.consumed_by))
-    may.publish(*INFERENCE.subjects, "cancelled.*.*", "$JS.ACK.>", "$JS.FC.>", "$SRV.>", "$O.>")
+    may.publish(*INFERENCE.subjects, "cancelled.*.*", "$JS.ACK.>", "$JS.FC.>", "$SRV.>", "$O.>", "$JS.SNAPSHOT.>")
     may.put(*(f"{bucket.name}.>" for bucket in BUCKETS))
     may.hear(*(subject for stream in STREAMS for subject in stream.subjects), "cancelled.*.*")
     may.hear(*(f"{bucket.said_again}.*" for bucket in BUCKETS if bucket.said_again))
     return Identity(
         name="operator",
         description="Operators: streams, routes, tenants, replays, dead letters, erasures.",
+        inbox_prefix=inbox,
+        rights=may.rights(),
+    )
+
+
+def backup(domain: str = "") -> Identity:
+    """Whoever runs `billow backup`: reads every stream whole, and changes nothing. Restoring is the operator's."""
+    inbox = "_INBOX.backup"
+    may = Collected(domain, inbox).api("STREAM.LIST", "STREAM.SNAPSHOT.*", "CONSUMER.LIST.*")
+    # Each part of a snapshot is acknowledged.
+    may.publish("$JS.SNAPSHOT.ACK.>")
+    return Identity(
+        name="backup",
+        description="Whoever takes backups; it can read everything.",
         inbox_prefix=inbox,
         rights=may.rights(),
     )
