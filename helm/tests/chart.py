@@ -25,27 +25,29 @@ class RenderError(Exception):
     """Helm refused the values; its message, as a user sees it."""
 
 
-def _run(verb: list[str], values: Mapping[str, Any], files: Iterable[Path]) -> str:
+def _run(verb: list[str], values: Mapping[str, Any], files: Iterable[Path], sets: Iterable[str] = ()) -> str:
     with tempfile.NamedTemporaryFile("w", suffix=".json") as own:
         json.dump(values, own)
         own.flush()
         command = [str(find_helm()), *verb]
         for path in [*files, Path(own.name)]:
             command += ["--values", str(path)]
+        for assignment in sets:
+            command += ["--set", assignment]
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     if done.returncode:
         raise RenderError(done.stderr + done.stdout)
     return done.stdout
 
 
-def render(values: Mapping[str, Any] | None = None, *files: Path) -> list[Object]:
-    """Every object of the chart with `files` and, over them, `values`.
+def render(values: Mapping[str, Any] | None = None, *files: Path, sets: Iterable[str] = ()) -> list[Object]:
+    """Every object of the chart with `files` and, over them, `values`, then `sets` (`key=value`, as for `--set`).
 
     Raises:
         RenderError: Helm refuses them.
     """
     verb = ["template", "billow", str(CHART), "--namespace", NAMESPACE]
-    text = _run(verb, values or {}, files)
+    text = _run(verb, values or {}, files, sets)
     return [each for each in yaml.load_all(text, Loader=yaml.CSafeLoader) if each]
 
 

@@ -1,7 +1,8 @@
-"""One name for one thing: folders, services of the chart, consumers, users of NATS, settings."""
+"""One name for one thing: folders, images, services of the chart, consumers, users of NATS, settings, the README."""
 
 import json
 import re
+import tomllib
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from billow.services.layout.settings import LayoutSettings
 from billow.services.ocr.settings import OcrSettings
 from billow.services.receipt.settings import ReceiptSettings
 from billow.services.worker.settings import WorkerSettings
+from helm.tests import skaffold
 from helm.tests.binary import ROOT
 from helm.tests.chart import CHART, Object, of_kind
 
@@ -32,18 +34,75 @@ def _values() -> dict[str, Any]:
     return yaml.safe_load((CHART / "values.yaml").read_text())
 
 
+def _readme() -> dict[str, tuple[set[str], str, str]]:
+    """Rows of the README's table of services: name -> images, language, what it does. It looks like this:
+
+    | service | image | language | what it does |
+    |---|---|---|---|
+    | `ocr` | `billow/ocr` | Python | one line |
+    | `worker` | `billow/worker-cpu`, `billow/worker-onnx-gpu` | Python | one line |
+    """
+    text = (ROOT / "README.md").read_text()
+    table = re.search(
+        r"^\| *service *\| *image *\| *language *\|[^\n]*\n\|[-:| ]+\|\n((?:\|[^\n]*\n)+)", text, re.MULTILINE
+    )
+    assert table, "README.md has no table with the columns service, image, language, what it does"
+    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in table[1].splitlines()]
+    assert all(len(row) == 4 for row in rows), rows
+    return {
+        name.strip("`"): (set(re.findall(r"`([^`]+)`", image)), language, what) for name, image, language, what in rows
+    }
+
+
 def _users(text: str) -> list[str]:
     return re.findall(r'user: "([^"]+)"', text)
 
 
+FOLDERS = {path.name for path in (ROOT / "services").iterdir() if (path / "pyproject.toml").is_file()}
+PEOPLE = {"operator", "backup"}
+"""Users of NATS who are no service."""
+VARIANTS = {"cpu", "onnx-gpu", "tensorflow-gpu"}
+IMAGES = {name: {f"billow/{name}"} for name in FOLDERS - {"worker"}} | {
+    "worker": {f"billow/worker-{variant}" for variant in VARIANTS},
+    "cli": {"billow/cli"},
+}
+"""Images by folder below services/, and that of the command (libs/cli)."""
+
+
 def test_services_are_the_same_everywhere() -> None:
-    folders = {path.name for path in (ROOT / "services").iterdir() if (path / "pyproject.toml").is_file()}
     consumers = json.loads((CHART / "files" / "consumers.json").read_text())
-    users = [user for user in _users((CHART / "files" / "users.conf").read_text()) if user != "operator"]
-    assert set(SETTINGS) == folders
-    assert set(_values()["services"]) == folders - {"worker"}
-    assert {each["service"] for each in consumers["consumers"] + consumers["models"]} == folders
-    assert {user for user in users if not user.startswith(("client-", "worker-"))} == folders - {"worker"}
+    users = set(_users((CHART / "files" / "users.conf").read_text())) - PEOPLE
+    assert set(SETTINGS) == FOLDERS
+    assert set(_values()["services"]) == FOLDERS - {"worker"}
+    assert {each["service"] for each in consumers["consumers"] + consumers["models"]} == FOLDERS
+    assert {user for user in users if not user.startswith(("client-", "worker-"))} == FOLDERS - {"worker"}
+
+
+def test_a_site_at_the_hub_has_the_same_users() -> None:
+    users = set(_users((ROOT / "deploy" / "nats" / "users.conf").read_text()))
+    inside = set(_users((CHART / "files" / "users.conf").read_text()))
+    assert inside <= users
+    assert all(user.startswith("site-") for user in users - inside)
+
+
+def test_every_service_is_an_artifact_of_skaffold_and_nothing_else_is() -> None:
+    built = [each.image for each in skaffold.artifacts()]
+    assert sorted(built) == sorted(image for images in IMAGES.values() for image in images)
+
+
+def test_the_variants_of_workers_are_those_of_chart_recipe_and_package() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert set(schema["$defs"]["worker"]["properties"]["variant"]["enum"]) == VARIANTS | {""}
+    package = tomllib.loads((ROOT / "services" / "worker" / "pyproject.toml").read_text())
+    assert set(package["project"]["optional-dependencies"]) == VARIANTS
+
+
+def test_the_readme_has_a_row_for_every_service() -> None:
+    rows = _readme()
+    assert {name: images for name, (images, _, _) in rows.items()} == IMAGES
+    for name, (_, language, what) in rows.items():
+        assert language == "Python", name
+        assert what, name
 
 
 def test_the_users_of_the_built_in_nats_are_those_that_are_declared() -> None:

@@ -31,12 +31,14 @@ def test_nobody_is_root_and_nothing_can_be_gained(rendered: Rendered) -> None:
 
 def test_the_root_file_system_is_read_only_and_what_is_written_has_a_volume(rendered: Rendered) -> None:
     for where, pod, container in _every_container(rendered):
-        assert container["securityContext"]["readOnlyRootFilesystem"] is True, where
+        # Developers send edits into their pods; see test_development.py.
+        edited = where.startswith("dev: ") and container["image"].startswith("billow/")
+        assert container["securityContext"]["readOnlyRootFilesystem"] is not edited, where
         volumes = {volume["name"] for volume in pod.get("volumes", [])}
         claims = {"data"}
-        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        mounts = {mount["name"]: mount["mountPath"] for mount in container.get("volumeMounts", [])}
         assert set(mounts) <= volumes | claims, where
-        assert "/tmp" in mounts.values() or container["name"] == "nats", where
+        assert "/tmp" in mounts.values() or container["name"] in ("nats", "exporter"), where
 
 
 def test_images_have_a_tag_that_means_one_thing(rendered: Rendered) -> None:
@@ -60,7 +62,8 @@ def test_what_runs_for_long_has_probes_and_drains(rendered: Rendered) -> None:
                 where = f"{name}: {each['metadata']['name']}"
                 for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
                     assert {"httpGet", "exec"} & set(container[probe]), f"{where}: {probe}"
-                assert "preStop" in container["lifecycle"], where
+                # A single server has no other to send its clients to: it ends at once, with all written.
+                assert "preStop" in container.get("lifecycle", {}) or container["name"] == "nats", where
                 # An image may take its time to start, but a hanging process must not live for ever.
                 liveness = container["livenessProbe"]
                 assert liveness["periodSeconds"] * liveness["failureThreshold"] <= 120, where
