@@ -80,12 +80,14 @@ instances() {
 }
 
 uninstall() {
-    if [ -z "$root" ]; then
+    systemd=no
+    if [ -z "$root" ] && command -v systemctl >/dev/null; then systemd=yes; fi
+    if [ "$systemd" = yes ]; then
         systemctl disable --now billow-workstation.target billow-leaf.service 'billow-worker@*' 2>/dev/null || true
     fi
     rm -f "$units"/billow-leaf.service "$units"/billow-worker@.service "$units"/billow-workstation.target
     rm -rf "$home" "$state"
-    if [ -z "$root" ]; then
+    if [ "$systemd" = yes ]; then
         systemctl daemon-reload
     fi
     say "Removed. $etc stays: it holds the site's password; remove it by hand, and take the site's user off the hub."

@@ -25,7 +25,7 @@ _GPU = {"gpu": True, "runtime": "onnxruntime", "slices": 4, "minReplicas": 0, "m
 
 OPTIONS: dict[str, dict[str, Values]] = {
     "nats": {
-        "builtin": {"nats": {"builtin": {"enabled": True}}},
+        "builtin": {"nats": {"builtin": {"enabled": True, "exporter": {"enabled": True}}}},
         "builtin without users": {"nats": {"builtin": {"enabled": True}, "auth": {"enabled": False}, "domain": "hub"}},
         "secret": {"nats": {**_CLUSTER, "auth": _SECRET, "ca": {"existingSecret": "ca"}}},
         "passwords": {"nats": {**_CLUSTER, "auth": {"passwords": {**_PASSWORDS, "client-default": "secret"}}}},

@@ -2,7 +2,7 @@
 
 import pytest
 
-from helm.tests.chart import BUILTIN, CHART, EXAMPLES, Object, lint, notes, render
+from helm.tests.chart import BUILTIN, CHART, EXAMPLES, Object, lint, merged, named, notes, of_kind, render
 from helm.tests.kubernetes import VERSIONS, faults
 
 
@@ -84,3 +84,44 @@ def test_every_value_has_a_comment() -> None:
                 missing.append(f"{number}: {line}")
             documented = {at: told for at, told in documented.items() if at <= depth}
     assert missing == []
+
+
+def test_servers_are_not_pushed_out_by_the_pods_that_need_them() -> None:
+    objects = render(BUILTIN)
+    worth = {each["metadata"]["name"]: each["value"] for each in of_kind(objects, "PriorityClass")}
+    for each in of_kind(objects, "StatefulSet"):
+        assert worth[each["spec"]["template"]["spec"]["priorityClassName"]] == max(worth.values())
+
+
+@pytest.mark.parametrize(("limit", "collected"), [("1Gi", "870MiB"), ("1.5Gi", "1305MiB"), ("512Mi", "435MiB")])
+def test_nats_collects_memory_before_its_limit_is_met(limit: str, collected: str) -> None:
+    values = {"nats": {"builtin": {"resources": {"limits": {"memory": limit}}}}}
+    server = named(render(merged(BUILTIN, values)), "StatefulSet", "billow-nats")["spec"]["template"]["spec"]
+    assert {"name": "GOMEMLIMIT", "value": collected} in server["containers"][0]["env"]
+
+
+def test_pods_of_the_version_that_goes_do_not_decide_where_new_ones_run() -> None:
+    for each in of_kind(render(BUILTIN), "Deployment"):
+        for spread in each["spec"]["template"]["spec"]["topologySpreadConstraints"]:
+            assert spread["matchLabelKeys"] == ["pod-template-hash"]
+
+
+def test_a_folder_of_a_workstation_must_be_there_and_the_user_is_told_how() -> None:
+    """Made by the kubelet it would belong to root, and nobody here is root."""
+    values = {"models": {"cache": {"kind": "hostPath"}}}
+    objects = render(merged(BUILTIN, values))
+    worker = named(objects, "Deployment", "billow-worker-detector")["spec"]["template"]["spec"]
+    (folder,) = (each["hostPath"] for each in worker["volumes"] if "hostPath" in each)
+    assert folder == {"path": "/var/lib/billow/models", "type": "Directory"}
+    user = worker["securityContext"]["runAsUser"]
+    assert f"install -d -o {user} -g {user} {folder['path']}" in notes(merged(BUILTIN, values))
+
+
+@pytest.mark.parametrize("change", [{"fileStore": "90GB"}, {"syncInterval": "10s"}, {"users": "authorization {}"}])
+def test_nats_starts_anew_with_what_it_reads_only_then(change: dict[str, str]) -> None:
+    def annotations(**builtin: str) -> Object:
+        values = merged({"nats": {"auth": {"enabled": False}}}, {"nats": {"builtin": builtin}})
+        return named(render(merged(BUILTIN, values)), "StatefulSet", "billow-nats")["spec"]["template"]["metadata"]
+
+    assert annotations()["annotations"] != annotations(**change)["annotations"]
+    assert annotations() == annotations()

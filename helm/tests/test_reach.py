@@ -1,8 +1,8 @@
 """Who reaches whom: services with HTTP from outside, and pods among themselves."""
 
-from typing import Any
+from typing import Any, cast
 
-from helm.tests.chart import BUILTIN, Object, merged, named, of_kind, render
+from helm.tests.chart import BUILTIN, Object, example, merged, named, of_kind, render
 from helm.tests.matrix import GATEWAY
 
 
@@ -69,3 +69,83 @@ def test_passwords_go_to_their_own_process_only() -> None:
         assert len(keys) == 1
         if not component.startswith("worker-"):
             assert keys == [f"BILLOW_PASSWORD_{component.upper()}"]
+
+
+def _policies(**network: Any) -> dict[str, Object]:
+    objects = render(merged(BUILTIN, {"networkPolicy": network}))
+    return {
+        each["metadata"]["name"].removeprefix("billow-"): each["spec"] for each in of_kind(objects, "NetworkPolicy")
+    }
+
+
+def _ways_out(spec: Object) -> dict[tuple[object, ...], object]:
+    """Ports -> where to; None for anywhere."""
+    return {tuple(port["port"] for port in each["ports"]): each.get("to") for each in spec["egress"]}
+
+
+def test_processes_reach_names_nats_and_nothing_more() -> None:
+    ways = _ways_out(_policies()["processes"])
+    assert set(ways) == {(53, 53), (4222,)}
+    names, nats = ways[53, 53], ways[4222,]
+    assert {"podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}, "namespaceSelector": {}} in cast(
+        list[Object], names
+    )
+    assert nats == [{"podSelector": {"matchLabels": _selector("nats")}}]
+
+
+def test_servers_of_ours_reach_nobody() -> None:
+    objects = render(BUILTIN)
+    allowed = [each["spec"] for each in of_kind(objects, "NetworkPolicy") if "egress" in each["spec"]]
+    for name in ("billow-nats", "billow-postgres"):
+        labels = named(objects, "StatefulSet", name)["spec"]["template"]["metadata"]["labels"]
+        assert not any(_chooses(spec["podSelector"], labels) for spec in allowed), name
+
+
+def test_weights_come_from_where_they_may_by_the_ports_that_they_need() -> None:
+    assert _ways_out(_policies()["weights"]) == {(443,): None}
+    index = [{"ipBlock": {"cidr": "10.0.0.9/32"}}]
+    assert _ways_out(_policies(weights=index, weightsPorts=[3141])["weights"]) == {(3141,): index}
+
+
+def test_a_backend_of_another_namespace_is_let_in_to_nats_only_if_named() -> None:
+    backend: Object = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}}
+    assert _policies()["nats"]["ingress"][0]["from"] == [{"podSelector": {}}]
+    assert _policies(clientsFrom=[backend])["nats"]["ingress"][0]["from"] == [{"podSelector": {}}, backend]
+
+
+def test_prometheus_finds_the_exporter_of_nats_and_reaches_it() -> None:
+    values = {"nats": {"builtin": {"exporter": {"enabled": True}}}, "metrics": {"serviceMonitor": {"enabled": True}}}
+    objects = render(merged(BUILTIN, values))
+    pod = named(objects, "StatefulSet", "billow-nats")["spec"]["template"]
+    assert named(objects, "Service", "billow-metrics")["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    exporter = pod["spec"]["containers"][1]
+    assert exporter["ports"] == [{"name": "metrics", "containerPort": 7777}]
+    ways_in = named(objects, "NetworkPolicy", "billow-nats")["spec"]["ingress"]
+    assert [{"port": "metrics", "protocol": "TCP"}] in [each["ports"] for each in ways_in]
+
+
+def test_a_site_has_workers_alone_that_speak_with_its_leaf() -> None:
+    objects = example("site")
+    deployments = of_kind(objects, "Deployment")
+    assert {each["metadata"]["labels"]["billow/role"] for each in deployments} == {"worker"}
+    assert not of_kind(objects, "Job", "StatefulSet", "Secret", "Ingress", "Service")
+    for each in deployments:
+        settings = named(objects, "ConfigMap", each["metadata"]["name"])["data"]
+        assert settings["BILLOW_NATS_DOMAIN"] == "hub"
+        assert settings["BILLOW_NATS_INBOX_PREFIX"] == "_INBOX.desk"
+        assert "BILLOW_NATS_USER" not in settings
+    policy = named(objects, "NetworkPolicy", "billow-processes")["spec"]
+    assert _ways_out(policy)[4222,] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "nats"}}}]
+
+
+def _selector(component: str) -> dict[str, str]:
+    return {
+        "app.kubernetes.io/name": "billow",
+        "app.kubernetes.io/instance": "billow",
+        "app.kubernetes.io/component": component,
+    }
+
+
+def _chooses(selector: Object, labels: dict[str, str]) -> bool:
+    wanted = selector.get("matchLabels", {}).items() <= labels.items()
+    return wanted and all(labels.get(each["key"]) in each["values"] for each in selector.get("matchExpressions", []))

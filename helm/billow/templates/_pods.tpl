@@ -45,11 +45,13 @@ tolerations:
 {{- define "billow.spread" -}}
 {{- $constraints := list -}}
 {{- $selector := dict "matchLabels" (include "billow.selector" (dict "root" .root "component" .component) | fromYaml) -}}
+{{- /* Pods of the version that goes away do not count, or the new ones would gather where those are not. */ -}}
+{{- $revision := list "pod-template-hash" -}}
 {{- with .spread.hosts -}}
-  {{- $constraints = append $constraints (dict "maxSkew" 1 "topologyKey" "kubernetes.io/hostname" "whenUnsatisfiable" . "labelSelector" $selector) -}}
+  {{- $constraints = append $constraints (dict "maxSkew" 1 "topologyKey" "kubernetes.io/hostname" "whenUnsatisfiable" . "labelSelector" $selector "matchLabelKeys" $revision) -}}
 {{- end -}}
 {{- with .spread.zones -}}
-  {{- $constraints = append $constraints (dict "maxSkew" 1 "topologyKey" "topology.kubernetes.io/zone" "whenUnsatisfiable" . "labelSelector" $selector) -}}
+  {{- $constraints = append $constraints (dict "maxSkew" 1 "topologyKey" "topology.kubernetes.io/zone" "whenUnsatisfiable" . "labelSelector" $selector "matchLabelKeys" $revision) -}}
 {{- end -}}
 {{- with $constraints }}
 topologySpreadConstraints:
@@ -117,7 +119,7 @@ exec:
   persistentVolumeClaim:
     claimName: {{ $cache.existingClaim | default (printf "%s-models" (include "billow.fullname" .root)) }}
   {{- else if eq $cache.kind "hostPath" }}
-  hostPath: {path: {{ $cache.hostPath }}, type: DirectoryOrCreate}
+  hostPath: {path: {{ $cache.hostPath }}, type: Directory}
   {{- else }}
   emptyDir: {sizeLimit: {{ $cache.size }}}
   {{- end }}
@@ -240,4 +242,14 @@ spec:
         {{- include "billow.mounts" (dict "root" $root "role" $item.role) | nindent 8 }}
   volumes:
     {{- include "billow.volumes" (dict "root" $root "role" $item.role) | nindent 4 }}
+{{- end -}}
+
+{{/* For a process of Go: the garbage collector works harder from 85 percent of the limit on. Input: memory quantity; empty for
+a unit other than Mi and Gi. */}}
+{{- define "billow.goMemory" -}}
+{{- $units := dict "Mi" 1.0 "Gi" 1024.0 -}}
+{{- $text := toString . -}}
+{{- range $unit, $mebibytes := $units -}}
+{{- if hasSuffix $unit $text }}{{ printf "%dMiB" (trimSuffix $unit $text | float64 | mulf $mebibytes 0.85 | int) }}{{ end -}}
+{{- end -}}
 {{- end -}}

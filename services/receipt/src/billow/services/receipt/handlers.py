@@ -36,6 +36,7 @@ from billow.schemas.events import (
 from billow.schemas.record import Record
 from billow.schemas.tokens import is_token
 from billow.services.receipt.domain import build_record, cancelled_record, failed_record
+from billow.services.receipt.metrics import observe_record
 from billow.services.receipt.store import Store
 
 log = structlog.get_logger()
@@ -134,6 +135,8 @@ class ReceiptHandler:
                 promotion=promotion,
             ),
         )
+        if promotion is None:
+            observe_record(record)
         # A replay of everything would drown the rest.
         say = log.info if record.run_id is None else log.debug
         say(record.status, document=record.document_id, fields=len(record.fields), items=len(record.items))
