@@ -30,14 +30,14 @@ ARG SERVICE
 RUN uv export --frozen --quiet --only-group reload --output-file /tmp/reload.txt \
     && uv sync --frozen --quiet --package "billow-${SERVICE}" \
     && uv pip install --quiet --python /opt/billow --requirement /tmp/reload.txt \
-    && python -c "import watchfiles.cli, billow.services.${SERVICE}.__main__" \
+    && python -c "import billow.runtime.reload, billow.services.${SERVICE}.__main__" \
     && useradd --uid 10001 --home-dir /tmp --no-create-home billow \
     && mkdir -p /run/billow && chown -R billow:billow /src /run/billow
 ENV HOME=/tmp BILLOW_READY_FILE=/run/billow/ready BILLOW_MODELS=/src/models SERVICE=${SERVICE} PYTHONDONTWRITEBYTECODE=1 \
     BILLOW_DRAIN=1
 USER 10001:10001
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s CMD ["test", "-f", "/run/billow/ready"]
-CMD ["sh", "-c", "exec python -m watchfiles --sigint-timeout 30 \"python -m billow.services.${SERVICE}\" /src"]
+CMD ["sh", "-c", "exec python -m billow.runtime.reload billow.services.${SERVICE} /src"]
 
 FROM build AS install
 ARG SERVICE
@@ -47,6 +47,8 @@ FROM ${PYTHON}
 RUN useradd --uid 10001 --home-dir /tmp --no-create-home billow && install -d -o billow -g billow /run/billow
 COPY --from=install /opt/billow /opt/billow
 ARG SERVICE
+# A base image may come without the bytecode of Python's own modules, and nobody could write it later.
+RUN /opt/billow/bin/python -c "import billow.services.${SERVICE}.__main__"
 ENV PATH=/opt/billow/bin:$PATH HOME=/tmp BILLOW_READY_FILE=/run/billow/ready SERVICE=${SERVICE} PYTHONDONTWRITEBYTECODE=1
 WORKDIR /tmp
 USER 10001:10001

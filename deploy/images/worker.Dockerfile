@@ -27,14 +27,14 @@ ARG VARIANT=cpu
 RUN uv export --frozen --quiet --only-group reload --output-file /tmp/reload.txt \
     && uv sync --frozen --quiet --package billow-worker --extra "${VARIANT}" \
     && uv pip install --quiet --python /opt/billow --requirement /tmp/reload.txt \
-    && python -c "import watchfiles.cli, billow.services.worker.__main__" && python -m compileall -q models \
+    && python -c "import billow.runtime.reload, billow.services.worker.__main__" && python -m compileall -q models \
     && useradd --uid 10001 --home-dir /tmp --no-create-home billow \
     && mkdir -p /run/billow /var/cache/billow/models && chown -R billow:billow /src /run/billow /var/cache/billow
 ENV HOME=/tmp BILLOW_READY_FILE=/run/billow/ready BILLOW_MODELS=/src/models BILLOW_MODEL_CACHE=/var/cache/billow/models \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 HEALTHCHECK --interval=5s --timeout=3s --start-period=300s CMD ["test", "-f", "/run/billow/ready"]
-CMD ["python", "-m", "watchfiles", "--sigint-timeout", "30", "python -m billow.services.worker", "/src"]
+CMD ["python", "-m", "billow.runtime.reload", "billow.services.worker", "/src"]
 
 FROM build AS install
 ARG VARIANT=cpu
@@ -46,6 +46,8 @@ FROM ${PYTHON}
 RUN useradd --uid 10001 --home-dir /tmp --no-create-home billow \
     && install -d -o billow -g billow /run/billow /var/cache/billow /var/cache/billow/models
 COPY --from=install /opt/billow /opt/billow
+# A base image may come without the bytecode of Python's own modules, and nobody could write it later.
+RUN /opt/billow/bin/python -c "import billow.services.worker.__main__"
 ENV PATH=/opt/billow/bin:$PATH HOME=/tmp BILLOW_READY_FILE=/run/billow/ready BILLOW_MODELS=/opt/billow/share/models \
     BILLOW_MODEL_CACHE=/var/cache/billow/models NVIDIA_DRIVER_CAPABILITIES=compute,utility PYTHONDONTWRITEBYTECODE=1
 WORKDIR /tmp

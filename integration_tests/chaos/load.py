@@ -21,6 +21,8 @@ def page(number: int) -> bytes:
     """A picture, each with other bytes, on which the fake detector finds two lines."""
     pixels = np.full((640, 480, 3), 200, np.uint8)
     pixels[0, :32, 0] = [(number >> bit & 1) * 255 for bit in range(32)]
+    # Without something at its edges all of the page would be margin, and the lines with it.
+    pixels[(0, 0, -1, -1), (0, -1, 0, -1)] = 0
     return cv2.imencode(".png", pixels)[1].tobytes()
 
 

@@ -95,6 +95,33 @@ async def test_stopping_finishes_what_is_in_hand_and_gives_back_the_rest(bus: Bu
     assert set(later).isdisjoint(finished)
 
 
+async def test_what_is_not_finished_in_time_is_given_back(bus: Bus) -> None:
+    begun = asyncio.Event()
+
+    async def never(_: Delivery) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    consumer = EventConsumer(bus, OCR, never, concurrency=1)
+    await consumer.start()
+    stopping = asyncio.Event()
+    running = asyncio.create_task(consumer.run(stopping, drain=0.2))
+    await publish_event(bus, make_submitted())
+    async with asyncio.timeout(30):
+        await begun.wait()
+    stopping.set()
+    async with asyncio.timeout(OCR.ack_wait / 2):
+        await running
+        # Others have it at once, not only when the server misses the acknowledgement.
+        handled = asyncio.Event()
+
+        async def other(_: Delivery) -> None:
+            handled.set()
+
+        async with consuming(bus, other):
+            await handled.wait()
+
+
 async def test_full_hands_cost_no_time(bus: Bus) -> None:
     begun = 0
     go_on = asyncio.Event()

@@ -13,9 +13,10 @@ async def test_it_is_never_faster_than_asked_for() -> None:
     assert time.monotonic() - began >= 190 / 500 - 0.06
 
 
-def test_documents_leave_in_small_portions_that_share_no_burst() -> None:
-    assert Pace(100.0).portion(64) == 2
+def test_documents_leave_a_few_at_a_time() -> None:
     assert Pace(1.0).portion(64) == 1
+    assert Pace(100.0).portion(64) == 6, "a few share every wake-up on their way"
+    assert Pace(300.0).portion(64) == 8, "more would be felt by others"
     assert Pace(1_000_000.0).portion(64) == 64
 
 

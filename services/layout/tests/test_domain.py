@@ -1,5 +1,7 @@
 """From lines to words, and from labelled words to entities."""
 
+import math
+
 import pytest
 
 from billow.runtime.errors import PermanentError
@@ -36,6 +38,11 @@ def labelled(words: tuple[Word, ...], **labels: str) -> Classifications:
 
 def by_label(group: Group) -> dict[str, str]:
     return {entity.label: entity.text for entity in group.entities}
+
+
+def test_a_line_at_no_place_is_cut_all_the_same() -> None:
+    nowhere = TextLine(text="Pho Ga", quad=(math.inf, 0.0, math.nan, 0.0, 10.0, 10.0, 0.0, 10.0), confidence=1.0)
+    assert [word.text for word in split_words([nowhere])] == ["Pho", "Ga"]
 
 
 def test_a_word_gets_its_share_of_the_line_and_keeps_where_it_came_from() -> None:

@@ -27,8 +27,12 @@ class Ack(msgspec.Struct, frozen=True):
 _read = msgspec.json.Decoder(Ack)
 
 
-async def store(bus: Bus, subject: str, data: bytes, fields: dict[str, str], timeout: float) -> Ack:
+async def store(
+    bus: Bus, subject: str, data: bytes, fields: dict[str, str], timeout: float, *, patient: bool = False
+) -> Ack:
     """Publish with these headers and await the acknowledgement for `timeout` seconds; `error` of what returns is None.
+
+    What is `patient` may wait a moment for others that go out, as nobody waits for it alone.
 
     Raises:
         nats.js.errors.NoStreamResponseError: no stream hears this subject now.
@@ -49,6 +53,8 @@ async def store(bus: Bus, subject: str, data: bytes, fields: dict[str, str], tim
     reply = await bus.replies.open(on_answer)
     try:
         await bus.client.publish(subject, data, reply=reply, headers=fields)
+        if not patient:
+            bus.client.hurry()
         # Not `wait_for`, which costs as much as the rest.
         timer = loop.call_later(timeout, on_time_out)
         try:

@@ -5,8 +5,9 @@ import hashlib
 import time
 from collections.abc import Collection, Coroutine, Iterable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+import msgspec
 import nats.errors
 import nats.js.errors
 import structlog
@@ -69,6 +70,7 @@ class Desk:
             message_id=f"{work.request_id}.{time.time_ns()}",
             stream=INFERENCE.name,
             extra={headers.CONTENT_TYPE: codec.MSGPACK},
+            bulk=work.lane == "bulk",
         )
         document = (work.tenant, work.document_id, work.revision, work.run_id)
         self._sent.setdefault(question, {})[work.model] = _Sent(sequence, task, work.lane, document)
@@ -193,7 +195,10 @@ class Question:
         body = codec.encode(payload, codec.MSGPACK)
         self.size = len(body)
         """bytes of the payload as it travels"""
+        self._body: bytes | None = body
+        """The payload encoded, until it was sent once: it may be large."""
         self._digest = hashlib.blake2b(body, digest_size=16).digest()
+        self._ids: dict[str, str] = {}
         self._id = self._hash("")
         self._answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._asked: dict[str, _Ear] = {}
@@ -278,13 +283,15 @@ class Question:
             self._answered.exception()
 
     def _work(self, model: str) -> InferenceWork:
+        payload, self._body = self._payload if self._body is None else msgspec.Raw(self._body), None
         return InferenceWork(
             request_id=self._hash(model),
             tenant=self._event.tenant,
             document_id=self._event.document_id,
             model=model,
             lane=self._lane,
-            payload=self._payload,
+            # Raw bytes go out as they are; no other field is read before the work is encoded.
+            payload=cast("Payload", payload),
             sent_at=datetime.now(UTC),
             deadline=self._event.deadline,
             run_id=self._event.run_id,
@@ -292,6 +299,12 @@ class Question:
         )
 
     def _hash(self, model: str) -> str:
+        found = self._ids.get(model)
+        if found is None:
+            found = self._ids[model] = self._digest_for(model)
+        return found
+
+    def _digest_for(self, model: str) -> str:
         event, digest = self._event, hashlib.blake2b(digest_size=16)
         for part in (event.tenant, event.document_id, str(event.revision), event.run_id or "", model):
             digest.update(part.encode() + b"\0")

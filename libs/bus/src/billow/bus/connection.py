@@ -8,13 +8,12 @@ from collections.abc import Callable
 import nats
 import nats.errors
 import structlog
-from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
 from billow.bus.replies import Replies
 from billow.bus.settings import Access, Servers
-from billow.bus.tolerant import TolerantClient
+from billow.bus.thrifty import ThriftyClient
 from billow.runtime.errors import BillowError, StackUnreachableError
 
 _PENDING_BYTES = 16 * 1024 * 1024
@@ -28,7 +27,7 @@ log = structlog.get_logger()
 class Bus:
     """A connected client and its JetStream context; make one a process with `Bus.connect`."""
 
-    def __init__(self, client: Client, domain: str | None) -> None:
+    def __init__(self, client: ThriftyClient, domain: str | None) -> None:
         self.client = client
         self.domain = domain
         """JetStream domain of the hub; needed behind a leaf node."""
@@ -51,7 +50,7 @@ class Bus:
             StackUnreachableError: nothing answered within `timeout` seconds, or nobody let us in.
             UsageError: the credentials cannot be used.
         """
-        client = TolerantClient()
+        client = ThriftyClient()
         bus_box: list[Bus] = []
         servers = Servers(url)
         who = servers.known_as(access or Access.from_environment())

@@ -20,7 +20,7 @@ from billow.bus.sharing import Sharing
 from billow.bus.topology import ConsumerSpec
 from billow.bus.verdict import Verdicts
 from billow.runtime import trace
-from billow.runtime.process import Lifecycle
+from billow.runtime.process import DRAIN_SECONDS, Lifecycle
 from billow.runtime.tasks import end_tasks
 from billow.schemas.labels import Lane
 
@@ -29,7 +29,6 @@ __all__ = ["LOOKAHEAD", "Delivery", "EventConsumer", "Handler", "run_consumers",
 LOOKAHEAD = 1_000
 """Messages that a consumer holds at most to find whose turn it is."""
 
-_GRACE_SECONDS = 25.0
 _LAST_SECONDS = 3.0
 _HELD_BYTES = 64 * 1024 * 1024
 """Payload that may wait here; events of many pages are large."""
@@ -95,8 +94,8 @@ class EventConsumer:
         await self._session.start()
         self._alive.start()
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Handle messages until `stopping`; then finish or give back what is in hand.
+    async def run(self, stopping: asyncio.Event, *, drain: float = DRAIN_SECONDS) -> None:
+        """Handle messages until `stopping`; then finish what is in hand, for `drain` seconds, and give back the rest.
 
         Raises:
             BillowError: the connection is gone for good.
@@ -116,7 +115,7 @@ class EventConsumer:
             for waiter in waiters:
                 waiter.cancel()
             await asyncio.gather(*waiters, return_exceptions=True)
-            await self._drain()
+            await self._drain(drain)
 
     def _room(self) -> int:
         return self._concurrency - len(self._slots) - len(self._queue)
@@ -212,9 +211,9 @@ class EventConsumer:
         for held in shed:
             self._alive.release(held.message)
 
-    async def _drain(self) -> None:
+    async def _drain(self, seconds: float) -> None:
         self._draining = True
-        end = asyncio.get_running_loop().time() + (_GRACE_SECONDS if self._bus.broken is None else 0)
+        end = asyncio.get_running_loop().time() + (seconds if self._bus.broken is None else 0)
         await asyncio.gather(self._sharing.stop(), self._session.stop())
         await self._return(self._queue.drain())
         in_hand = {*self._slots, *filter(None, (self._burst,))}
@@ -260,4 +259,4 @@ async def run_consumers(consumers: Sequence[EventConsumer], lifecycle: Lifecycle
     for consumer in consumers:
         await consumer.start()
     lifecycle.ready()
-    await asyncio.gather(*(consumer.run(lifecycle.stopping) for consumer in consumers))
+    await asyncio.gather(*(consumer.run(lifecycle.stopping, drain=lifecycle.drain) for consumer in consumers))

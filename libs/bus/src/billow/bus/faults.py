@@ -18,6 +18,10 @@ _FULL = {
     10028,  # resource limits of the account exceeded, memory or storage
     10047,  # insufficient storage
 }
+_PASSING = {
+    10158,  # the same message id is in process: an attempt before is about to be stored, or was lost with its leader
+    10167,  # too many requests: more than the stream's leader takes in at once
+}
 
 
 class BusyError(TransientError):
@@ -30,7 +34,7 @@ def translated(what: str) -> Generator[None]:
 
     Raises:
         BusyError: the stream is full.
-        TransientError: no answer, no responders, or the connection is down.
+        TransientError: no answer, no responders, the connection is down, or the same message is on its way already.
         PermanentError: the server refuses, code `bus_refused`.
     """
     try:
@@ -38,7 +42,7 @@ def translated(what: str) -> Generator[None]:
     except nats.js.errors.APIError as e:
         if _is_full(e):
             raise BusyError(f"{what}: the queue is full ({e.description}); try again in a moment", delay=2) from e
-        if (e.code or 500) >= 500:
+        if (e.code or 500) >= 500 or e.err_code in _PASSING:
             raise TransientError(f"{what}: {e.description or e}", delay=2) from e
         raise PermanentError(f"{what}: the server refuses: {e.description}", code="bus_refused") from e
     except (TimeoutError, nats.errors.Error, nats.js.errors.Error, json.JSONDecodeError) as e:

@@ -45,6 +45,12 @@ def size_of(fields: Mapping[str, str]) -> int:
     return len("NATS/1.0\r\n\r\n") + sum(len(f"{key}: {value}\r\n".encode()) for key, value in fields.items())
 
 
+def at_most(fields: Mapping[str, str]) -> int:
+    """bytes that these headers take, or more; much quicker than `size_of`."""
+    # No character takes more than four.
+    return 64 + 8 * len(fields) + 4 * len("".join((*fields, *fields.values())))
+
+
 def one_line(value: str, limit: int = 4000) -> str:
     """A header value: NATS headers end at a line break, so breaks become ` | `."""
     return " | ".join(value.splitlines())[:limit]

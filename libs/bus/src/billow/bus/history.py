@@ -112,7 +112,13 @@ class History:
         return await self._page(subject, _beginning(start, since), limit, _PAGE_BYTES, patience)
 
     async def batches(
-        self, subject: str, *, first: int = 1, since: datetime | None = None, until: datetime | None = None
+        self,
+        subject: str,
+        *,
+        first: int = 1,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = BATCH,
     ) -> AsyncGenerator[list[Stored]]:
         """All messages on `subject` in the order of the stream, up to what is there now, none of them empty.
 
@@ -124,6 +130,7 @@ class History:
             first: sequence to begin with.
             since: stored at that time or later, in place of `first`.
             until: stored before that time.
+            limit: messages in a batch, at most; a few where others should hardly notice.
 
         Raises:
             TransientError: NATS did not answer for half a minute.
@@ -131,7 +138,7 @@ class History:
         """
 
         def fetch(begin: dict[str, Any]) -> asyncio.Task[list[Stored]]:
-            return asyncio.create_task(self._page(subject, begin, BATCH, _BATCH_BYTES, PATIENCE_SECONDS))
+            return asyncio.create_task(self._page(subject, begin, limit, _BATCH_BYTES, PATIENCE_SECONDS))
 
         ahead: asyncio.Task[list[Stored]] | None = fetch(_beginning(first, since))
         try:

@@ -65,7 +65,7 @@ class Looks:
 
     async def subscribe(self) -> Subscription:
         """Begin to listen."""
-        return await self._bus.client.subscribe(f"{self._inbox}.*", cb=self._on_message)
+        return await self._bus.client.listen(f"{self._inbox}.*", self._on_message)
 
     def is_open(self, now: float) -> bool:
         """Whether one is under way; False too for one that was never answered."""
@@ -90,11 +90,18 @@ class Looks:
         """Whatever was open is no more."""
         self._coming, self.more = 0, False
 
+    def is_due(self, now: float) -> bool:
+        """Whether none is open, there is room, and it is worth it."""
+        return not self.is_open(now) and self.may(now) and self._is_worth_it(self._room(), now)
+
+    def _is_worth_it(self, room: Ahead, now: float) -> bool:
+        little = room.messages < _WORTH_IT * room.most
+        return room.messages > 0 and room.bytes > 0 and not (little and now - self._at < _EVERY)
+
     async def look(self, now: float) -> None:
         """Look, if there is room and it is worth it."""
         room = self._room()
-        little = room.messages < _WORTH_IT * room.most
-        if room.messages <= 0 or room.bytes <= 0 or (little and now - self._at < _EVERY):
+        if not self._is_worth_it(room, now):
             return
         self._coming, self._at = room.messages, now
         self._numbered += 1
@@ -103,7 +110,7 @@ class Looks:
             self._bus, self._spec, self._reply, {"batch": room.messages, "no_wait": True, "max_bytes": room.bytes}
         )
 
-    async def _on_message(self, message: Msg) -> None:
+    def _on_message(self, message: Msg) -> None:
         if is_message(message):
             self._coming = max(0, self._coming - 1)
             self._deliver(message)

@@ -57,11 +57,13 @@ class PullSession:
         ensure: Callable[[], Awaitable[None]],
         ahead: Callable[[], Ahead] | None = None,
         deliver: Callable[[Msg], None] | None = None,
+        changed: asyncio.Event | None = None,
     ) -> None:
         """`room` says how many further messages are needed now; `ensure` creates the consumer when it is gone.
 
         `ahead` says how many more may be held once none is needed. With `deliver` messages go there as they arrive,
-        also while `stop` runs, and the caller keeps them alive.
+        also while `stop` runs, and the caller keeps them alive. `changed` is set whenever `is_ready` may have become
+        true, for a caller that waits for several sessions.
         """
         self._bus = bus
         self._spec = spec
@@ -69,7 +71,7 @@ class PullSession:
         self._ensure = ensure
         self._buffer: deque[Msg] = deque()
         self._deliver = deliver or self._keep_here
-        self._changed = asyncio.Event()
+        self._changed = changed or asyncio.Event()
         self._wake = asyncio.Event()
         self._open = 0
         self._heard = time.monotonic()
@@ -99,7 +101,7 @@ class PullSession:
         """
         await self._ensure()
         self._inbox = self._bus.client.new_inbox()
-        self._subscriptions.append(await self._bus.client.subscribe(f"{self._inbox}.*", cb=self._on_message))
+        self._subscriptions.append(await self._bus.client.listen(f"{self._inbox}.*", self._on_message))
         if self._looks is not None:
             self._subscriptions.append(await self._looks.subscribe())
         self._forget_reconnect = self._bus.on_reconnect(self._renew)
@@ -125,13 +127,26 @@ class PullSession:
     async def changed(self) -> None:
         """Wait until there is something to take and room for it, or the session ends; may return without cause."""
         self._changed.clear()
-        if not (self._stopped or self._bus.broken or (self._buffer and self._room() > 0)):
+        if not self.is_ready:
             await self._changed.wait()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is something to take and room for it, or the session ends."""
+        return self._stopped or self._bus.broken is not None or (bool(self._buffer) and self._room() > 0)
 
     def nudge(self) -> None:
         """There is room again: ask for more if no request is open."""
         self._changed.set()
-        self._wake.set()
+        if self._would_ask():
+            self._wake.set()
+
+    def _would_ask(self) -> bool:
+        """Whether `_ask` has anything to do: this is asked for each message, so its task need not wake for nothing."""
+        looks = self._looks
+        if looks is None or self._room() > len(self._buffer):
+            return not self._open or (looks is not None and looks.more)
+        return looks.is_due(time.monotonic())
 
     async def ended(self) -> None:
         """Wait until there will be no more messages.
@@ -195,7 +210,7 @@ class PullSession:
         self._heard = time.monotonic()
         self._silences = 0
 
-    async def _on_message(self, message: Msg) -> None:
+    def _on_message(self, message: Msg) -> None:
         if is_message(message):
             self._hear()
             self._open = max(0, self._open - 1)

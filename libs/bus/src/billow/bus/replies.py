@@ -7,6 +7,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from billow.bus.thrifty import ThriftyClient
+
 
 class Replies:
     """Hands each reply to whom it is for. One subscription, made once, which survives reconnects."""
@@ -33,16 +35,23 @@ class Replies:
 
     async def _subscribe(self) -> None:
         if self._subscribed is None or self._subscribed.done():
-            self._subscribed = asyncio.create_task(
-                self._client.subscribe(f"{self._inbox}.*", cb=self._hand_over)  # pyright: ignore[reportUnknownMemberType]
-            )
+            self._subscribed = asyncio.create_task(self._listen(f"{self._inbox}.*"))
         await asyncio.shield(self._subscribed)
+
+    async def _listen(self, subject: str) -> Subscription:
+        if isinstance(self._client, ThriftyClient):
+            return await self._client.listen(subject, self._hand_over)
+
+        async def hand_over(message: Msg) -> None:
+            self._hand_over(message)
+
+        return await self._client.subscribe(subject, cb=hand_over)  # pyright: ignore[reportUnknownMemberType]
 
     def close(self, subject: str) -> None:
         """Ignore what still arrives on `subject`."""
         self._listeners.pop(subject, None)
 
-    async def _hand_over(self, message: Msg) -> None:
+    def _hand_over(self, message: Msg) -> None:
         listener = self._listeners.get(message.subject)
         if listener is not None:
             listener(message)

@@ -112,11 +112,12 @@ class Settlement:
             log.debug("nak not sent, the work comes back after ack_wait", reason=repr(e))
 
     async def _publish_result(self, work: InferenceWork, result: InferenceResult) -> None:
-        await self._publish(self._result_subject(work), codec.encode(result, codec.MSGPACK))
+        data = codec.encode(result, codec.MSGPACK)
+        await self._publish(self._result_subject(work), data, bulk=work.lane == "bulk")
 
-    async def _publish(self, subject: str, data: bytes) -> None:
+    async def _publish(self, subject: str, data: bytes, *, bulk: bool = False) -> None:
         extra = {headers.CONTENT_TYPE: codec.MSGPACK}
-        await publish(self._bus, subject, data, message_id=None, stream=RESULTS.name, extra=extra)
+        await publish(self._bus, subject, data, message_id=None, stream=RESULTS.name, extra=extra, bulk=bulk)
 
     def _result_subject(self, work: InferenceWork) -> str:
         return subjects.result(work.tenant, self._task, work.request_id)

@@ -1,10 +1,11 @@
 """The worker's side of an inference: take work in batches, answer, acknowledge."""
 
 import asyncio
+import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 from nats.aio.msg import Msg
@@ -89,13 +90,17 @@ class WorkQueue:
         self._items_a_request = float(MAX_CROPS if task == "text-recognition" else 1)
         self._suspects: deque[WorkItem] = deque()
         self._drops: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
         self._sessions: dict[Lane, PullSession] = {
             lane: self._session(inference_consumer(task, model, lane)) for lane in LANES
         }
         self._stopped = asyncio.Event()
 
     def _session(self, spec: ConsumerSpec) -> PullSession:
-        return PullSession(self._bus, spec, room=self._room, ensure=lambda: ensure_consumer(self._bus, spec))
+        def ensure() -> Awaitable[None]:
+            return ensure_consumer(self._bus, spec)
+
+        return PullSession(self._bus, spec, room=self._room, ensure=ensure, changed=self._changed)
 
     def _room(self) -> int:
         """For one batch beyond the one being worked on: the next is here when this one is done, the rest is others'."""
@@ -188,11 +193,16 @@ class WorkQueue:
         return False
 
     async def _more(self, timeout: float | None) -> None:
-        # A stopped session wakes its waiters too, so `stop` needs no waiter of its own.
-        waiters = [asyncio.create_task(session.changed()) for session in self._sessions.values()]
-        await asyncio.wait(waiters, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        for waiter in waiters:
-            waiter.cancel()
+        # A stopped session is ready too, so `stop` needs no waiter of its own.
+        self._changed.clear()
+        if any(session.is_ready for session in self._sessions.values()):
+            return
+        if timeout is None:
+            await self._changed.wait()
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._changed.wait()
 
     async def _accept(self, message: Msg, lane: Lane) -> None:
         self._settlement.hold(message)

@@ -19,14 +19,18 @@ P = TypeVar("P", bound=ProcessSettings)
 
 EXIT_WRONG_USAGE = 2
 EXIT_UNREACHABLE = 3
+DRAIN_SECONDS = 25.0
+"""For what is in hand at the end, unless a setting says otherwise."""
 
 
 class Lifecycle:
     """What a service's main coroutine needs to know about its process."""
 
-    def __init__(self, ready_file: str = "") -> None:
+    def __init__(self, ready_file: str = "", *, drain: float = DRAIN_SECONDS) -> None:
         self.stopping = asyncio.Event()
         """Set by the first SIGTERM or SIGINT: stop pulling, finish what is in hand, leave."""
+        self.drain = drain
+        """seconds for what is in hand"""
         self._ready_file = Path(ready_file) if ready_file else None
 
     def ready(self) -> None:
@@ -41,7 +45,11 @@ class Lifecycle:
 
 
 def run_process(
-    main: Callable[[Lifecycle], Awaitable[None]], *, ready_file: str = "", stop_with_parent: bool = False
+    main: Callable[[Lifecycle], Awaitable[None]],
+    *,
+    ready_file: str = "",
+    stop_with_parent: bool = False,
+    drain: float = DRAIN_SECONDS,
 ) -> int:
     """Run a service until it ends or is told to; returns the exit code.
 
@@ -49,7 +57,7 @@ def run_process(
     """
     log = structlog.get_logger()
     try:
-        asyncio.run(_run(main, ready_file, stop_with_parent=stop_with_parent))
+        asyncio.run(_run(main, Lifecycle(ready_file, drain=drain), stop_with_parent=stop_with_parent))
     except UsageError as e:
         log.error("wrong usage", reason=str(e))
         return EXIT_WRONG_USAGE
@@ -85,6 +93,7 @@ def run_service(
         main,
         ready_file=settings.ready_file,
         stop_with_parent=settings.stop_with_parent,
+        drain=settings.drain,
     )
 
 
@@ -111,8 +120,7 @@ async def _stop_with_parent(stopping: asyncio.Event) -> None:
     stopping.set()
 
 
-async def _run(main: Callable[[Lifecycle], Awaitable[None]], ready_file: str, *, stop_with_parent: bool) -> None:
-    lifecycle = Lifecycle(ready_file)
+async def _run(main: Callable[[Lifecycle], Awaitable[None]], lifecycle: Lifecycle, *, stop_with_parent: bool) -> None:
     loop = asyncio.get_running_loop()
 
     def stop(number: int) -> None:

@@ -28,6 +28,8 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Copies of each stream in the cluster; 0 keeps what there is, and makes new streams with one."""
     stop_with_parent: bool = False
     """Whether to drain and leave when the process that started this one is gone."""
+    drain: Annotated[float, Meta(ge=0)] = 25.0
+    """seconds that documents in hand have once the process is told to stop; what is not done then is given back"""
     ready_file: str = ""
     """Touched once the process can take work, removed when it stops; empty for none."""
     metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 0

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from billow.bus.connection import Bus
-from billow.bus.history import History, Stored
+from billow.bus.history import BATCH, History, Stored
 from billow.bus.replay.book import ReplayBook, Run
 from billow.bus.replay.pace import Pace
 from billow.bus.replay.progress import OutcomeCount, Outcomes, inputs, is_idle
@@ -20,13 +20,15 @@ from billow.bus.replay.sending import Outgoing, send, under_run
 from billow.runtime.errors import BillowError, TransientError
 from billow.runtime.tasks import end_tasks
 from billow.schemas.codec import CodecError
-from billow.schemas.replay import Order, ReplayState, Status
+from billow.schemas.replay import Order, ReplaySpec, ReplayState, Status
 
 log = structlog.get_logger()
 
 PORTION = 64
 """Events sent at a time, of which all must be stored before the next."""
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.1, 0.5
+_AHEAD_SECONDS, _FEWEST_AHEAD = 0.5, 16
+"""What a throttled replay reads in one go: so much of its time, but so many documents at least."""
 _WRITE_SECONDS = 1.0
 _ORDER_SECONDS = 0.5
 _IDLE_LOOKS = 5
@@ -129,7 +131,8 @@ class ReplayDriver:
         first = min(self._todo.values(), default=None)
         if first is not None:
             subject = f"documents.{self._spec.tenant or '*'}.{self._spec.start}.*"
-            async for batch in History(self._bus).batches(subject, first=first, until=self._spec.until):
+            limit = _batch_of(self._spec.rate)
+            async for batch in History(self._bus).batches(subject, first=first, until=self._spec.until, limit=limit):
                 waiting += [stored for stored in batch if self._todo.get(key_of(stored.subject)) == stored.sequence]
                 while len(waiting) >= PORTION and self._order == "run":
                     portion = pace.portion(PORTION)
@@ -221,7 +224,7 @@ class ReplayDriver:
                     self._changed.set()
             except TransientError as e:
                 log.warning("cannot see outcomes", reason=str(e))
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_look_seconds(self._spec))
 
     async def _watch_orders(self) -> None:
         while self._order == "run":
@@ -262,6 +265,17 @@ class ReplayDriver:
         self._state = state
         if self._progress is not None:
             self._progress(state)
+
+
+def _batch_of(rate: float) -> int:
+    return BATCH if not rate else min(BATCH, max(_FEWEST_AHEAD, int(rate * _AHEAD_SECONDS)))
+
+
+def _look_seconds(spec: ReplaySpec) -> float:
+    """Between two counts of the outcomes: a throttled replay hardly ever waits for room, so it looks less often."""
+    if not spec.rate:
+        return _LOOK_SECONDS
+    return min(_LONGEST_LOOK_SECONDS, max(_LOOK_SECONDS, spec.in_flight / spec.rate / 4))
 
 
 _ENDS: dict[Order, Status] = {"pause": "paused", "cancel": "cancelled"}

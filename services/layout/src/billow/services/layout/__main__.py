@@ -9,6 +9,7 @@ from billow.bus.inference import InferenceClient
 from billow.bus.lane import origin_lane
 from billow.bus.provision import provision
 from billow.bus.topology import LAYOUT, LAYOUT_RUNS
+from billow.runtime.garbage import look_for_garbage_rarely
 from billow.runtime.process import Lifecycle, run_service
 from billow.schemas.events import Analyzed
 from billow.services.layout.handlers import LayoutHandler
@@ -32,6 +33,7 @@ async def serve(settings: LayoutSettings, lifecycle: Lifecycle) -> None:
                 lookahead=settings.layout_lookahead,
                 lane_of=origin_lane,
             )
+            look_for_garbage_rarely()
             await run_consumers(consumers, lifecycle)
 
 

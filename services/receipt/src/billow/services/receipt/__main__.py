@@ -14,6 +14,7 @@ from billow.bus.topology import (
     RECEIPT_PROMOTIONS,
     RECEIPT_RUNS,
 )
+from billow.runtime.garbage import look_for_garbage_rarely
 from billow.runtime.process import Lifecycle, run_service
 from billow.services.receipt.erasures import Erasures
 from billow.services.receipt.forgetting import forgetting
@@ -35,6 +36,7 @@ async def serve(settings: ReceiptSettings, lifecycle: Lifecycle) -> None:
             async with forgetting(
                 bus, store.engine, again=settings.erasure_again, sweep=settings.retention_sweep
             ) as erasures:
+                look_for_garbage_rarely()
                 await run_consumers(_consumers(bus, handler, erasures, settings), lifecycle)
     finally:
         await store.close()

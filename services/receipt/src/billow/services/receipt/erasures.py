@@ -16,7 +16,7 @@ from billow.bus.consume import Delivery, Handler
 from billow.bus.deadletters import read_dead_letter
 from billow.bus.delivery import place_of
 from billow.bus.erasure import Removed, erase, find_report, is_new, keep_report, new_report, stored_at, submitted_at
-from billow.bus.erasure.watch import ErasureWatch
+from billow.bus.erasure.watch import ErasureWatch, Name
 from billow.bus.headers import CONTENT_TYPE
 from billow.bus.topology import DEADLETTERS
 from billow.runtime.errors import TransientError
@@ -70,16 +70,16 @@ class Erasures:
         """`handler`, but for events of erased documents: these are dropped, and whatever it still makes of one."""
 
         async def on_event(delivery: Delivery) -> None:
-            if await self._is_late(delivery):
+            place = _place(delivery)
+            if await self._is_late(delivery, place):
                 return
             await handler(delivery)
             # It may have been erased while this was under way.
-            await self._is_late(delivery)
+            await self._is_late(delivery, place)
 
         return on_event
 
-    async def _is_late(self, delivery: Delivery) -> bool:
-        place = _place(delivery)
+    async def _is_late(self, delivery: Delivery, place: Name | None) -> bool:
         if place is None or not await self._watch.may_be_erased(*place):
             return False
         event = _read(delivery, *place)
@@ -114,7 +114,7 @@ class Erasures:
         return not await is_new(self._bus, event, after=tombstone.sequence, since=tombstone.before)
 
 
-def _place(delivery: Delivery) -> tuple[str, str] | None:
+def _place(delivery: Delivery) -> Name | None:
     """Tenant and document that a message is about; None if it names none."""
     if delivery.subject.startswith(f"{DEADLETTERS.name.lower()}."):
         letter = read_dead_letter(delivery.subject, dict(delivery.headers))

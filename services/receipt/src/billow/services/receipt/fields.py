@@ -107,15 +107,16 @@ def read_fields(entities: Iterable[Entity], context: Context) -> tuple[dict[str,
     fields: dict[str, Field] = {}
     unreadable: list[Check] = []
     for name in FIELD_NAMES:
-        candidates = by_label.get(name, [])
+        candidates = by_label.get(name)
+        if candidates is None:
+            if (inferred := _infer(name, by_label, context)) is not None:
+                fields[name] = inferred
+            continue
         rule = _RULES.get(name, _AMOUNT)
-        field = _read_one(name, candidates, rule, context)
-        if field is not None:
+        if (field := _read_one(name, candidates, rule, context)) is not None:
             fields[name] = field
-        elif candidates:
+        else:
             unreadable.append(not_readable(f"{name}_is_readable", candidates[0].text, rule.what))
-        elif (inferred := _infer(name, by_label, context)) is not None:
-            fields[name] = inferred
     return fields, unreadable
 
 

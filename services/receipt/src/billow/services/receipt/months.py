@@ -31,6 +31,8 @@ MONTH_PATTERN = "(?:" + "|".join(sorted(map(re.escape, MONTHS), key=len, reverse
 
 def fold(text: str) -> str:
     """Lower case without accents, so that `März`, `MARZ` and `märz` are one."""
+    if text.isascii():
+        return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     bare = "".join(c for c in decomposed if not unicodedata.combining(c)).replace("đ", "d")
     return unicodedata.normalize("NFC", bare)

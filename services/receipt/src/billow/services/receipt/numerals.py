@@ -23,6 +23,8 @@ _LOOSE_MARK = re.compile(r"(?<=[0-9]) +(?=[.,] ?[0-9])|(?<=[0-9][.,]) +(?=[0-9]{
 _SPACED_GROUPS = re.compile(r"(?<![0-9.,'])([0-9]{1,3}(?: [0-9]{3})+)(?=[.,][0-9]{1,2}(?![0-9])|[^0-9.,]|$)")
 _SPACED_SIGN = re.compile(r"^\s*([-+])\s+(?=[0-9.,])|(?<=[0-9])\s+(-)\s*$")
 _SPACED_BRACKET = re.compile(r"(?<=\()\s+|\s+(?=\))")
+_ALONE = re.compile(r"[0-9][0-9.,']*")
+"""A number with nothing around it."""
 _BETWEEN = re.compile(r"[\s=:;@/~*#\[\]]+")
 _TAX_FLAG = re.compile(r"(?<=[.,][0-9]{2})[A-Za-z]{1,3}$")
 _WHOLE_UNITS = re.compile(r"(?<=[0-9])[.,]-{1,2}$")
@@ -65,11 +67,16 @@ class Convention(NamedTuple):
 
 def clean(text: str) -> str:
     """One form for full-width digits, no-break spaces, and the many dashes and apostrophes."""
+    if text.isascii():
+        return text.replace("`", _GROUP_ONLY)
     return unicodedata.normalize("NFKC", text.translate(_LOOKALIKES)).translate(_LOOKALIKES)
 
 
 def find_numerals(text: str) -> list[Numeral]:
     """Every number in `text`, in order; percentages, dates and words with digits in them are not numbers."""
+    if _ALONE.fullmatch(text):
+        alone = _read_token(text)
+        return [alone] if alone is not None else []
     text = _DATE_LIKE.sub(" ", _PERCENT.sub(" ", strip_marks(clean(text))))
     text = _LOOSE_MARK.sub("", text)
     text = _SPACED_GROUPS.sub(lambda m: m.group(1).replace(" ", _GROUP_ONLY), text)

@@ -15,6 +15,7 @@ from billow.bus.namesakes import find_other_digest
 from billow.bus.presence import Announcer
 from billow.bus.work import WorkQueue
 from billow.engines.manifest import Manifest
+from billow.runtime.garbage import look_for_garbage_rarely
 from billow.runtime.process import Lifecycle, run_service
 from billow.services.worker.composition import find_model, items_at_once, load_model
 from billow.services.worker.digest import digest_of
@@ -60,6 +61,7 @@ async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
         await host.warm_up()
         async with _announced(Announcer(bus, myself.now)), _watched(settings.run_limit):
             await queue.start()
+            look_for_garbage_rarely()
             lifecycle.ready()
             log.info("model plugged in", model=manifest.token, task=manifest.task, device=engine.device)
             await host.run(lifecycle.stopping)
