@@ -101,7 +101,17 @@ def test_streams_are_those_that_are_declared() -> None:
 
 def test_the_questions_of_an_operator_have_a_panel() -> None:
     titles = " / ".join(panel["title"].lower() for path in _FILES for panel in _panels(path.read_text()))
-    for question in ("waiting", "latency", "how they ended", "not answered", "dead letters", "busy share", "memory of gpus", "restarts"):
+    questions = (
+        "waiting",
+        "latency",
+        "how they ended",
+        "not answered",
+        "dead letters",
+        "busy share",
+        "memory of gpus",
+        "restarts",
+    )
+    for question in questions:
         assert question in titles, question
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import nats.errors
 import pytest
 import pytest_asyncio
 from nats.aio.msg import Msg
@@ -79,8 +78,8 @@ async def pulled(bus: Bus, most: int) -> list[Msg]:
     found: list[Msg] = []
     try:
         while len(found) < most:
-            found += await subscription.fetch(most - len(found), timeout=1)
-    except nats.errors.TimeoutError:
+            found += await subscription.fetch(most - len(found), timeout=3)
+    except TimeoutError:
         pass
     finally:
         await subscription.unsubscribe()

@@ -21,7 +21,10 @@ async def mute_server(tmp_path: Path) -> AsyncIterator[Node]:
     """No bucket takes chunks, and who asks for a description gets no answer."""
     deny = ["$JS.API.STREAM.MSG.GET.>", "$JS.API.DIRECT.GET.>"]
     users = [{"user": "mute", "password": "secret", "permissions": {"publish": {"deny": deny}}}]
-    more = {"authorization": {"users": users}, "jetstream": {"store_dir": str(tmp_path / "store")}}
+    more = {
+        "authorization": {"users": users},
+        "jetstream": {"store_dir": str(tmp_path / "store"), "max_file_store": 1024**4},
+    }
     async with Node("mute", tmp_path, tmp_path, 0, more) as node:
         await node.restart()
         yield node

@@ -103,7 +103,10 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Node]:
         {"user": "chief", "password": "c"},
         {"user": "reader", "password": "r", "permissions": {"publish": publish}},
     ]
-    more = {"authorization": {"users": users}, "jetstream": {"store_dir": str(tmp_path / "store")}}
+    more = {
+        "authorization": {"users": users},
+        "jetstream": {"store_dir": str(tmp_path / "store"), "max_file_store": 1024**4},
+    }
     async with Node("guarded", tmp_path, tmp_path, 0, more) as server:
         await server.restart()
         yield server
