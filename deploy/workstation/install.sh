@@ -104,23 +104,18 @@ install_packages() {
         "$python" -m venv "$home/tools"
         "$home/tools/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$(uv_version)"
     }
+    # CUDA and cuDNN come as wheels too, 2 GB and more: the machine needs the driver alone.
     runtime=openvino
-    [ "$gpus" = 0 ] || runtime=onnxruntime-gpu
+    [ "$gpus" = 0 ] || runtime=cuda
     say "Installing the locked dependencies, with $runtime"
     UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$home/venv "$uv" sync --frozen --quiet --no-editable \
         --no-default-groups --project "$source" --python "$python" --package billow-cli
     UV_PYTHON_DOWNLOADS=never "$uv" export --frozen --quiet --no-hashes --no-emit-workspace --project "$source" \
         --package billow-engines --extra "$runtime" --output-file "$home/runtime.txt" >/dev/null
     # Beside what is there: the other runtime, if this machine had it, would write the same module.
-    if [ "$runtime" = onnxruntime-gpu ]; then other=onnxruntime; else other=onnxruntime-gpu; fi
+    if [ "$runtime" = cuda ]; then other=onnxruntime; else other=onnxruntime-gpu; fi
     "$uv" pip uninstall --quiet --python "$home/venv/bin/python" "$other" 2>/dev/null || true
     "$uv" pip install --quiet --python "$home/venv/bin/python" --requirement "$home/runtime.txt"
-    # CUDA and cuDNN come as wheels too, 2 GB and more: the machine needs the driver alone. They are not in the lock, but
-    # follow from the version of onnxruntime-gpu, which is.
-    if [ "$runtime" = onnxruntime-gpu ]; then
-        version=$(sed -n 's/^onnxruntime-gpu==\([0-9.]*\).*/\1/p' "$home/runtime.txt")
-        "$uv" pip install --quiet --python "$home/venv/bin/python" "onnxruntime-gpu[cuda,cudnn]==$version"
-    fi
 }
 
 uv_version() {

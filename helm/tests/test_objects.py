@@ -93,6 +93,18 @@ def test_servers_are_not_pushed_out_by_the_pods_that_need_them() -> None:
         assert worth[each["spec"]["template"]["spec"]["priorityClassName"]] == max(worth.values())
 
 
+def test_bulk_pods_give_way_to_those_on_which_a_person_waits() -> None:
+    workers = [{"name": "rules", "model": "rules_1-0-0", "priority": "bulk"}]
+    objects = render(merged(BUILTIN, {"workers": workers}))
+    worth = {each["metadata"]["name"]: each["value"] for each in of_kind(objects, "PriorityClass")}
+    pods = {
+        each["metadata"]["name"]: worth[each["spec"]["template"]["spec"]["priorityClassName"]]
+        for each in of_kind(objects, "Deployment")
+    }
+    assert all(pods["billow-worker-rules"] < value for name, value in pods.items() if name != "billow-worker-rules")
+    assert len(pods) == 4
+
+
 @pytest.mark.parametrize(("limit", "collected"), [("1Gi", "870MiB"), ("1.5Gi", "1305MiB"), ("512Mi", "435MiB")])
 def test_nats_collects_memory_before_its_limit_is_met(limit: str, collected: str) -> None:
     values = {"nats": {"builtin": {"resources": {"limits": {"memory": limit}}}}}

@@ -107,6 +107,7 @@ DO_NOT_FIT: list[tuple[dict[str, Any], str]] = [
     (_worker(gpu=True, variant="cpu"), "workers[0].variant: the image cpu cannot use a GPU"),
     (_worker(variant="onnx-gpu"), "workers[0].variant: onnx-gpu is for workers with gpu: true"),
     ({"models": {"cache": {"existingClaim": "a"}}}, "models.cache.existingClaim: it is not used"),
+    ({"priorityClasses": {"bulk": 100000}}, "priorityClasses.interactive: 100000 is not above priorityClasses.bulk"),
 ]
 
 

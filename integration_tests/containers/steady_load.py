@@ -35,6 +35,8 @@ class SteadyLoad:
         """Document -> seconds from handing it in until its first completed event was heard."""
         self.tasks: set[frozenset[str]] = set()
         """What models were asked for: one entry that names all is that no document left one out."""
+        self.rate = 0.0
+        """documents/s that were handed in, once the load has ended"""
         self.refusals = 0
         """Attempts that were refused or not answered; each was made again with the same id."""
 
@@ -75,7 +77,7 @@ class SteadyLoad:
         times = sorted(self.completed.values())
         p50, p95 = (times[min(int(len(times) * part), len(times) - 1)] for part in (0.5, 0.95))
         return (
-            f"{len(self.accepted)} documents accepted at {self._rate:g}/s ({self.refusals} attempts refused), "
+            f"{len(self.accepted)} documents accepted at {self.rate:.2f}/s ({self.refusals} attempts refused), "
             f"{len(times)} completed: p50 {p50:.2f} s, p95 {p95:.2f} s, longest {times[-1]:.2f} s"
         )
 
@@ -98,6 +100,7 @@ class SteadyLoad:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(_loop_time(started + number / self._rate)):
                         await stopping.wait()
+            self.rate = number / (time.monotonic() - started)
 
     async def _hand_in(self, number: int) -> None:
         name = f"doc-{number:05d}"

@@ -61,7 +61,8 @@ async def bench(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Async
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def layout(bench: Workbench) -> Pod:
-    (image,) = build(["billow/layout"], tag="dev", target="dev")
+    # The others are only built: the profile has them too.
+    image, *_ = build(["billow/layout", "billow/ocr", "billow/receipt"], tag="dev", target="dev")
     return await bench.start("layout", image)
 
 

@@ -99,5 +99,7 @@ async def test_every_image_is_exchanged_under_load_and_nothing_is_lost_or_double
     rolls = ", ".join(f"{name} {spent:.1f} s" for name, spent in seconds.items())
     summary.append(f"rolling update: {rolls}")
     summary.append(load.describe())
+    # The machine kept up with handing in, so the exchanges happened under the load that is meant.
+    assert load.rate >= 0.9 * RATE
     assert load.tasks == {frozenset({"text-detection", "text-recognition", "token-classification"})}
     assert verdict.good and verdict.completed == verdict.accepted, verdict

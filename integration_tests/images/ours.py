@@ -61,16 +61,14 @@ def recipes(skaffold: Path = CHECKOUT / "skaffold.yaml") -> dict[str, Recipe]:
     return found
 
 
-def build(
-    names: Iterable[str] = CPU, *, tag: str = TAG, target: str | None = None, version: str = "0.0.0"
-) -> list[str]:
+def build(names: Iterable[str] = CPU, *, tag: str = TAG, target: str | None = None, version: str = "") -> list[str]:
     """Build images; layers that did not change are taken as they are, so a second time takes seconds.
 
     Args:
         names: As in skaffold.yaml.
         tag: Of every image.
         target: Stage to stop at, such as `dev`; the last one if not given.
-        version: Label of the images; another one makes another image of the same content.
+        version: Label of the images, the tag if not given; another one makes another image of the same content.
 
     Returns:
         The images with their tag, as they are started.
@@ -86,10 +84,16 @@ def build(
             raise EngineError(f"skaffold.yaml has no artifact {name}; it has {', '.join(sorted(known))}.")
         started = time.monotonic()
         image = f"{name}:{tag}"
-        _build(known[name], image, target, version)
+        _build(known[name], image, target, {"VERSION": version or tag, "REVISION": revision()})
         sys.stderr.write(f"{image} built in {time.monotonic() - started:.1f} s\n")
         images.append(image)
     return images
+
+
+def revision() -> str:
+    """The checkout's commit, as the images' label; empty where this is no checkout of git."""
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def size(image: str) -> int:
@@ -106,9 +110,9 @@ def size(image: str) -> int:
     return int(done.stdout)
 
 
-def _build(recipe: Recipe, image: str, target: str | None, version: str) -> None:
+def _build(recipe: Recipe, image: str, target: str | None, labels: dict[str, str]) -> None:
     command = ["docker", "build", "--tag", image, "--file", str(recipe.dockerfile)]
-    for name, value in (recipe.arguments | {"VERSION": version}).items():
+    for name, value in (recipe.arguments | labels).items():
         command += ["--build-arg", f"{name}={value}"]
     if target:
         command += ["--target", target]

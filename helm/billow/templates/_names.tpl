@@ -27,7 +27,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end }}
 {{- end -}}
 
-{{/* Input: root, repository, tag. An own repository is one that the registry is put before. */}}
+{{/* An image of ours. Input: root, repository, tag. */}}
 {{- define "billow.image" -}}
 {{- $repository := .repository -}}
 {{- with .root.Values.image.registry }}{{ $repository = printf "%s/%s" (trimSuffix "/" .) $repository }}{{ end -}}

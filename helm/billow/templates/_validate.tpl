@@ -25,6 +25,9 @@
   {{- if and .builtin.enabled (or .url .existingSecret) }}{{ $faults = append $faults "database.builtin.enabled: there is database.url or database.existingSecret too; remove one" }}{{ end -}}
   {{- if and .url .existingSecret }}{{ $faults = append $faults "database.url: it would not be used beside database.existingSecret; remove one" }}{{ end -}}
 {{- end -}}
+{{- with .Values.priorityClasses -}}
+  {{- if and .create (le (int .interactive) (int .bulk)) }}{{ $faults = append $faults (printf "priorityClasses.interactive: %d is not above priorityClasses.bulk, %d, so bulk pods would push out those on which a person waits" (int .interactive) (int .bulk)) }}{{ end -}}
+{{- end -}}
 {{- $cache := .Values.models.cache -}}
 {{- if and (ne $cache.kind "claim") $cache.existingClaim }}{{ $faults = append $faults (printf "models.cache.existingClaim: it is not used while models.cache.kind is %s" $cache.kind) }}{{ end -}}
 {{- range $key := list "nats" "database" -}}

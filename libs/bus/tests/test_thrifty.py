@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js.api import Header
+from nats.js.errors import KeyWrongLastSequenceError
 
 from billow.bus.connection import Bus
 from billow.bus.embedded import EmbeddedServer
@@ -38,7 +40,8 @@ async def _heard(client: Client, subject: str) -> list[Msg]:
     return found
 
 
-NAMES = st.sampled_from(["Content-Type", "Nats-Msg-Id", "X", "traceparent"]) | st.text(max_size=5)
+# The stock client itself names some by members of an enum.
+NAMES = st.sampled_from(["Content-Type", "Nats-Msg-Id", "X", "traceparent", *Header]) | st.text(max_size=5)
 
 
 @given(
@@ -178,3 +181,12 @@ async def test_nothing_is_published_after_the_end(embedded_server: EmbeddedServe
     await bus.close()
     with pytest.raises(nats.errors.ConnectionClosedError):
         await bus.client.publish("here", b"1")
+
+
+async def test_a_key_is_created_once(embedded_server: EmbeddedServer) -> None:
+    async with await Bus.connect(embedded_server.url, name="test") as bus:
+        bucket = await bus.js.create_key_value(bucket="ONCE")
+        await bucket.create("key", b"first")
+        with pytest.raises(KeyWrongLastSequenceError):
+            await bucket.create("key", b"second")
+        assert (await bucket.get("key")).value == b"first"

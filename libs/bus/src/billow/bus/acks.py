@@ -40,7 +40,7 @@ async def store(
         nats.errors.Error: no answer in time, one that is none, or the connection is closed.
     """
     loop = asyncio.get_running_loop()
-    answered: asyncio.Future[Msg] = loop.create_future()
+    answered: asyncio.Future[Msg | None] = loop.create_future()
 
     def on_answer(message: Msg) -> None:
         if not answered.done():
@@ -48,7 +48,8 @@ async def store(
 
     def on_time_out() -> None:
         if not answered.done():
-            answered.set_exception(nats.errors.TimeoutError())
+            # An exception in it would keep the payload alive, in a cycle of frames.
+            answered.set_result(None)
 
     reply = await bus.replies.open(on_answer)
     try:
@@ -63,6 +64,8 @@ async def store(
             timer.cancel()
     finally:
         bus.replies.close(reply)
+    if message is None:
+        raise nats.errors.TimeoutError
     return _word_of(message)
 
 

@@ -79,7 +79,8 @@ class ThriftyClient(TolerantClient):
             return b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), size, payload)
         if not fields.keys() <= _good_names and not all(map(_is_good, fields)):
             return None
-        lines = "".join([f"{name}: {value.strip()}\r\n" for name, value in fields.items()])
+        # Not formatted: the stock client names some headers by members of an enum, which format as something else.
+        lines = "".join([name + ": " + value.strip() + "\r\n" for name, value in fields.items()])
         if lines.count("\n") != len(fields) or lines.count("\r") != len(fields):
             return None
         head = f"NATS/1.0\r\n{lines}\r\n".encode()
@@ -113,7 +114,9 @@ class ThriftyClient(TolerantClient):
 
     async def _send_ping(self, future: "asyncio.Future[Any] | None" = None) -> None:
         # Its answer says that all before it has arrived, so it may not overtake what is pending.
-        self._write()
+        # While it reconnects it is a probe that has 10 s, and much may be pending.
+        if self._reconnection_task_future is None:
+            self._write()
         await super()._send_ping(future)
 
     def _write_soon(self) -> None:

@@ -7,7 +7,7 @@ done after a restore has its outcome in the copy, and the rest is done again, wh
 
 from billow.bus.backup.book import BackupError, Book, Consumer, Entry, read_book
 from billow.bus.backup.choice import REMADE
-from billow.bus.backup.restoring import Restored, restore
+from billow.bus.backup.restoring import Restored, restore, wanted
 from billow.bus.backup.taking import take
 from billow.bus.backup.verify import verify
 
@@ -22,4 +22,5 @@ __all__ = [
     "restore",
     "take",
     "verify",
+    "wanted",
 ]

@@ -11,6 +11,7 @@ from billow.bus.backup.snapshot import Progress, load
 from billow.bus.backup.verify import verify
 from billow.bus.connection import Bus
 from billow.bus.planning.server import Answer, Server
+from billow.bus.topology import WAITS
 from billow.runtime.errors import BillowError, PermanentError, TransientError, UsageError
 
 _PATIENCE = 60.0
@@ -59,7 +60,12 @@ async def restore(
         PermanentError: it refuses.
     """
     book = await asyncio.to_thread(read_book, folder)
-    entries = _wanted(folder, book, streams)
+    entries = wanted(folder, book, streams)
+    if not streams and book.ended is None:
+        raise UsageError(
+            f"The backup in {folder} was never finished ({', '.join(book.missing) or 'its end'} is missing). Run "
+            "`billow backup` with this folder again, or name the streams to restore with --stream."
+        )
     await asyncio.to_thread(verify, folder, entries)
     server = Server(bus)
     there = {str(each["config"]["name"]): each for each in await server.streams()}
@@ -70,18 +76,20 @@ async def restore(
         if entry.name in there:
             await server.find(f"STREAM.DELETE.{entry.name}")
             await _until_gone(server, entry.name)
+        # Deliveries count from 1 again, and numbers after the end will be those of other messages.
+        await server.find(f"STREAM.PURGE.{WAITS.stream}", {"filter": f"$KV.{WAITS.name}.{entry.name}.>"})
         done.append(await _restore(bus, folder, entry, book.consumers.get(entry.name, ()), replicas, progress))
     return done
 
 
-def _wanted(folder: Path, book: Book, streams: Sequence[str]) -> list[Entry]:
+def wanted(folder: Path, book: Book, streams: Sequence[str]) -> list[Entry]:
+    """The streams of these names, all of the backup if none is named.
+
+    Raises:
+        UsageError: the backup has no such stream.
+    """
     if unknown := [name for name in streams if name not in {entry.name for entry in book.streams}]:
         raise UsageError(f"{', '.join(unknown)} is not in the backup in {folder}, or not whole.")
-    if not streams and book.ended is None:
-        raise UsageError(
-            f"The backup in {folder} was never finished ({', '.join(book.missing) or 'its end'} is missing). Run "
-            "`billow backup` with this folder again, or name the streams to restore with --stream."
-        )
     return [entry for entry in book.streams if not streams or entry.name in streams]
 
 
@@ -116,10 +124,14 @@ async def _restore(
     server = Server(bus)
     config = entry.config | ({"num_replicas": replicas} if replicas else {})
     state = {"messages": entry.messages, "first_seq": entry.first_seq, "last_seq": entry.last_seq}
+    if await server.stream(entry.name) is not None:
+        raise UsageError(
+            f"{entry.name} was made by somebody meanwhile, and stays. Stop all backends, and restore it once more."
+        )
     try:
         await load(bus, config, state, folder / entry.file, progress)
         found = await _led(server, entry.name)
-        if found["state"]["last_seq"] != entry.last_seq:
+        if found["state"]["last_seq"] < entry.last_seq:
             raise BackupError(
                 f"{entry.name} ends at sequence {found['state']['last_seq']:,} after the restore, not at "
                 f"{entry.last_seq:,}. Use another backup."

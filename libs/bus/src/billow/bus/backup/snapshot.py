@@ -45,7 +45,7 @@ async def save(bus: Bus, stream: str, path: Path, progress: Progress) -> tuple[A
     inbox = bus.client.new_inbox()
     subscription = await bus.client.subscribe(inbox)
     try:
-        asked = {"deliver_subject": inbox, "no_consumers": True, "jsck": True, "chunk_size": CHUNK}
+        asked = {"deliver_subject": inbox, "no_consumers": True, "chunk_size": CHUNK}
         answer = await Server(bus).ask(f"STREAM.SNAPSHOT.{stream}", asked)
         size, sha256 = await _receive(bus, stream, subscription, path, progress)
     finally:

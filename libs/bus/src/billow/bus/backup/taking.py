@@ -50,7 +50,8 @@ def _begun(folder: Path) -> Book | None:
     """The interrupted backup in the folder, None for a folder that is new or empty."""
     # Originals of all tenants lie here: nobody else's business.
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for partial in folder.glob("*.partial"):
+    # Of a backup that is ours, or of a crash before it had a book: never other people's files.
+    for partial in folder.glob("*.partial" if (folder / FILE).exists() else f"{FILE}.partial"):
         partial.unlink()
     if (folder / FILE).exists():
         book = read_book(folder)

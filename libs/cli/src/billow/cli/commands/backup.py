@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from billow.bus.backup import REMADE, Book, read_book, take, verify
+from billow.bus.backup import REMADE, Book, read_book, take, verify, wanted
 from billow.bus.backup import restore as restore_streams
 from billow.bus.backup.book import Entry
 from billow.bus.backup.snapshot import Progress
@@ -59,7 +59,7 @@ async def restore(folder: Path, options: Restoring, *, table: bool, out: Console
     """
     if options.check:
         book = await asyncio.to_thread(read_book, folder)
-        entries = [entry for entry in book.streams if not options.streams or entry.name in options.streams]
+        entries = wanted(folder, book, options.streams)
         await asyncio.to_thread(verify, folder, entries)
         _show(entries, table=table, out=out)
         err.print(Text(_verdict(book), style="dim"))
