@@ -103,6 +103,15 @@ def test_a_bad_token_stops_it_and_starts_nothing(root: Path) -> None:
     assert not (root / "etc" / "billow" / "leaf.env").exists()
 
 
+def test_with_a_gpu_cuda_comes_out_of_the_lock(root: Path) -> None:
+    result = install("--root", str(root), "--token-file", "-", "--gpus", "1", text=pack(TOKEN))
+    assert result.returncode == 0, result.stderr
+    uv = (root / "uv.log").read_text().splitlines()
+    assert sum("export --frozen" in line and "--extra cuda" in line for line in uv) == 1
+    assert next(line for line in uv if line.startswith("pip uninstall")).endswith(" onnxruntime")
+    assert all("--requirement" in line for line in uv if line.startswith("pip install"))
+
+
 def test_the_help_names_every_option() -> None:
     shown = install("--help")
     assert shown.returncode == 0
@@ -111,9 +120,7 @@ def test_the_help_names_every_option() -> None:
 
 
 def test_the_script_is_clean() -> None:
-    if (shellcheck := shutil.which("shellcheck")) is None:
-        pytest.skip("shellcheck is not installed")
-    subprocess.run([shellcheck, str(SCRIPT)], check=True)
+    subprocess.run([Path(sys.executable).parent / "shellcheck", SCRIPT], check=True)
 
 
 def test_units_read_what_joining_writes() -> None:
