@@ -1,10 +1,13 @@
 # pyright: reportUnknownMemberType=false
 """The server's JSON API for streams and consumers, in its own words: what a newer server knows more is kept."""
 
+import contextlib
 from typing import Any, cast
 
 import msgspec
+import nats.errors
 import nats.js.errors
+from nats.aio.msg import Msg
 
 from billow.bus.connection import Bus
 from billow.bus.faults import translated
@@ -13,6 +16,8 @@ from billow.runtime.errors import TransientError
 Answer = dict[str, Any]
 
 _SECONDS = 10.0
+_LOOKS, _LOOK_SECONDS = 4, 3.0
+"""A question is lost with the server that had it, and looking again changes nothing."""
 
 
 class Server:
@@ -79,10 +84,18 @@ class Server:
             if not entries or len(found) >= page.get("total", 0):
                 return found
 
+    async def _look(self, what: str, data: bytes) -> Msg:
+        for _ in range(_LOOKS - 1):
+            with contextlib.suppress(nats.errors.TimeoutError):
+                return await self._request(what, data, _LOOK_SECONDS)
+        return await self._request(what, data, _LOOK_SECONDS)
+
+    async def _request(self, what: str, data: bytes, seconds: float) -> Msg:
+        return await self._bus.client.request(f"{self._bus.api_prefix}.{what}", data, timeout=seconds)
+
     async def _ask(self, what: str, body: Answer | None) -> Answer:
-        message = await self._bus.client.request(
-            f"{self._bus.api_prefix}.{what}", msgspec.json.encode(body) if body else b"", timeout=_SECONDS
-        )
+        data = msgspec.json.encode(body) if body else b""
+        message = await (self._look(what, data) if ".INFO." in what else self._request(what, data, _SECONDS))
         try:
             answer = msgspec.json.decode(message.data, type=dict[str, Any])
         except msgspec.DecodeError as e:
