@@ -20,6 +20,7 @@ from billow.bus.settings import Access
 from helm.tests.chart import EXAMPLES, NAMESPACE, Object, merged, of_kind, pod_templates, render
 from integration_tests.cluster.containers import at_once
 from integration_tests.cluster.docker import Network
+from integration_tests.containers.installation import pull_values
 from integration_tests.containers.manifests import pod_of
 from integration_tests.containers.pods import Pod
 from integration_tests.containers.server import Server, running, secrets_of
@@ -38,8 +39,6 @@ def _tag(image: str) -> dict[str, Any]:
 
 
 _OURS = tuple(f"{name}:{TAG}" for name in CPU)
-_FOR_PIP = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
-"""What leads to the package index on this machine leads there from a container."""
 
 _VALUES: Mapping[str, Any] = {
     "image": {"tag": TAG},
@@ -161,8 +160,7 @@ async def test_the_chart_alone_reads_a_receipt_on_one_machine(network: Network, 
     check_engine(_OURS)
     # The claim of a cluster is a folder here.
     cache = {"kind": "hostPath", "hostPath": str(tmp_path / "models")}
-    pull = {"env": {name: os.environ[name] for name in _FOR_PIP if name in os.environ}}
-    values = merged(_VALUES, {"models": {"cache": cache, "pull": pull}})
+    values = merged(_VALUES, {"models": {"cache": cache, "pull": pull_values()}})
     objects = render(values, EXAMPLES["single-node"])
     secrets = secrets_of(objects)
     with contextlib.ExitStack() as stack:

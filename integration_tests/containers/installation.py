@@ -1,7 +1,7 @@
 """The chart, installed on the containers of a hub and, behind a leaf, on a workstation of its own.
 
-The hub is `helm/billow/examples/hybrid.yaml` with other addresses and no GPU. The workstation runs the two OCR models
-and speaks with its leaf alone.
+The hub is `helm/billow/examples/hybrid.yaml` with other addresses and no GPU. The workstation is `site.yaml` beside it:
+it runs the two OCR models and speaks with its leaf alone.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ class Installation:
         self._pods: list[Pod] = []
         secrets = _secrets(containers)
         at_hub = render(merged(_hub_values(containers, tag), hub or {}), EXAMPLES["hybrid"])
-        at_site = render(merged(_site_values(containers, tag, folder / CACHE), site or {}))
+        at_site = render(merged(_site_values(containers, tag, folder / CACHE), site or {}), EXAMPLES["site"])
         self.hooks: dict[str, PodSpec] = {name: pod_of(at_hub, "Job", f"{RELEASE}-{name}", secrets) for name in _HOOKS}
         """Name of a Job -> its pod."""
         self.specs: dict[str, PodSpec] = {}
@@ -179,24 +179,17 @@ def _hub_values(containers: Containers, tag: str) -> dict[str, Any]:
 
 
 def _site_values(containers: Containers, tag: str, cache: Path) -> dict[str, Any]:
-    """Of a workstation that is no member of the hub's cluster: `helm/nats/leaf.yaml` is its server."""
-    off = {"enabled": False}
     return {
         "image": {"tag": tag},
-        "nats": {"url": containers.leaf_url(SITE), "domain": DOMAIN, "auth": off},
-        "services": {"ocr": off, "layout": off, "receipt": off},
-        "topology": off,
-        "migrations": off,
-        "models": {
-            "cache": {"kind": "hostPath", "hostPath": str(cache)},
-            "pull": {"env": {name: os.environ[name] for name in _FOR_PIP if name in os.environ}},
-        },
+        "nats": {"url": containers.leaf_url(SITE), "domain": DOMAIN},
+        "models": {"cache": {"hostPath": str(cache)}, "pull": pull_values()},
         "workerDefaults": {"env": {"BILLOW_NATS_INBOX_PREFIX": f"_INBOX.{SITE}"}},
-        "workers": [
-            {"name": "detector", "model": "ppocr-v6-det-small_1-0-0"},
-            {"name": "recogniser", "model": "ppocr-v6-rec-small_1-0-0"},
-        ],
     }
+
+
+def pull_values() -> dict[str, Any]:
+    """`models.pull`: weights are pulled from where this machine's own packages come from."""
+    return {"env": {name: os.environ[name] for name in _FOR_PIP if name in os.environ}}
 
 
 def _secrets(containers: Containers) -> Secrets:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from integration_tests.containers.images import inspect
 from integration_tests.images import NATS, POSTGRES, PYTHON, nats_image, ours, postgres_image, python_image
 from integration_tests.images.engine import EngineError, check_room, ensure_engine, has_image, pull, registry_has
 
@@ -51,8 +52,9 @@ def main() -> int:
     try:
         ensure_images()
         if names := [*(ours.CPU if arguments.ours else ()), *(ours.GPU if arguments.gpu else ())]:
+            base = inspect(PYTHON)
             for image in ours.build(names, tag=arguments.tag):
-                sys.stderr.write(f"{image}: {(ours.size(image) - ours.size(PYTHON)) / 1e6:,.0f} MB above {PYTHON}\n")
+                sys.stderr.write(f"{image}: {inspect(image).above(base):,.0f} MB above {PYTHON}\n")
     except EngineError as e:
         sys.stderr.write(f"{e}\n")
         return 1

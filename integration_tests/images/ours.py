@@ -7,9 +7,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
-import yaml
-
+from helm.tests import skaffold
 from integration_tests.images.engine import EngineError
 
 CHECKOUT = Path(__file__).parents[2]
@@ -17,48 +15,6 @@ TAG = "test"
 CPU = ("billow/ocr", "billow/layout", "billow/receipt", "billow/worker-cpu", "billow/cli")
 GPU = ("billow/worker-onnx-gpu", "billow/worker-tensorflow-gpu")
 _BUILD_SECONDS = 1800
-
-
-class _Docker(msgspec.Struct, rename="camel"):
-    dockerfile: str
-    build_args: dict[str, str] = {}
-
-
-class _Artifact(msgspec.Struct):
-    image: str
-    docker: _Docker
-    context: str = "."
-
-
-class _Build(msgspec.Struct):
-    artifacts: list[_Artifact] = []
-
-
-class _Module(msgspec.Struct):
-    build: _Build = msgspec.field(default_factory=_Build)
-
-
-class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """How one image is built."""
-
-    image: str
-    context: Path
-    dockerfile: Path
-    arguments: dict[str, str]
-
-
-def recipes(skaffold: Path = CHECKOUT / "skaffold.yaml") -> dict[str, Recipe]:
-    """The artifacts of every module, by image."""
-    modules = msgspec.convert(list(yaml.safe_load_all(skaffold.read_text())), list[_Module])
-    found: dict[str, Recipe] = {}
-    for artifact in (artifact for module in modules for artifact in module.build.artifacts):
-        context = skaffold.parent / artifact.context
-        # A template is filled in by skaffold only.
-        arguments = {name: value for name, value in artifact.docker.build_args.items() if "{{" not in value}
-        found[artifact.image] = Recipe(
-            image=artifact.image, context=context, dockerfile=context / artifact.docker.dockerfile, arguments=arguments
-        )
-    return found
 
 
 def build(names: Iterable[str] = CPU, *, tag: str = TAG, target: str | None = None, version: str = "") -> list[str]:
@@ -77,7 +33,7 @@ def build(names: Iterable[str] = CPU, *, tag: str = TAG, target: str | None = No
         EngineError: skaffold.yaml knows no such image, or the engine could not build it; the message holds the end of
             what the build said.
     """
-    known = recipes()
+    known = {artifact.image: artifact for artifact in skaffold.artifacts()}
     images: list[str] = []
     for name in names:
         if name not in known:
@@ -96,30 +52,16 @@ def revision() -> str:
     return done.stdout.strip()
 
 
-def size(image: str) -> int:
-    """Bytes of all its layers.
-
-    Raises:
-        EngineError: there is no such image.
-    """
-    done = subprocess.run(
-        ["docker", "image", "inspect", "--format", "{{.Size}}", image], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise EngineError(f"Docker has no image {image}; `python -m integration_tests.images --ours` builds ours.")
-    return int(done.stdout)
-
-
-def _build(recipe: Recipe, image: str, target: str | None, labels: dict[str, str]) -> None:
-    command = ["docker", "build", "--tag", image, "--file", str(recipe.dockerfile)]
-    for name, value in (recipe.arguments | labels).items():
+def _build(artifact: skaffold.Artifact, image: str, target: str | None, labels: dict[str, str]) -> None:
+    command = ["docker", "build", "--tag", image, "--file", str(artifact.dockerfile)]
+    for name, value in (artifact.build_args | labels).items():
         command += ["--build-arg", f"{name}={value}"]
     if target:
         command += ["--target", target]
     # Debian's docker has no BuildKit; the recipes do without it, and shall go on doing so.
     environ = os.environ | {"DOCKER_BUILDKIT": "0"}
     done = subprocess.run(
-        [*command, str(recipe.context)],
+        [*command, str(artifact.context)],
         capture_output=True,
         text=True,
         check=False,
