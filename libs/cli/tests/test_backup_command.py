@@ -4,6 +4,7 @@
 import asyncio
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -62,6 +63,7 @@ async def test_there_and_back(bus: Bus, tmp_path: Path) -> None:
     result = await billow("restore", folder, "--check", "--format", "table")
     assert "DOCUMENTS" in result.stdout
     assert "All files are as written" in said(result)
+    assert re.search(r"nats-server \d+\.\d+\.\d+\.$", said(result))
 
     result = await billow("restore", folder, code=2)
     assert "DOCUMENTS (1 messages)" in said(result)

@@ -70,9 +70,10 @@ async def _begin(bus: Bus, folder: Path) -> Book:
     if not names:
         raise UsageError("There are no streams of Billow at this server; is BILLOW_NATS_DOMAIN right?")
     consumers = {name: await _consumers(server, name) for name in names}
+    version = bus.client.connected_server_version
     book = Book(
         begun=datetime.now(UTC),
-        server=str(bus.client.connected_server_version),
+        server=f"{version.major}.{version.minor}.{version.patch}",
         wanted=tuple(names),
         consumers=consumers,
     )
