@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import os
 import secrets
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ _FIRST_SECONDS = 300.0
 _LOOK_SECONDS = 0.2
 _TAIL = 4000
 """characters of a log that are shown"""
+_MAKING = threading.Lock()
+"""held while a volume is made; pods that start at once may share one of the machine"""
 
 
 class PodError(AssertionError):
@@ -168,7 +171,7 @@ class Pod:
             if volume.in_memory:
                 memory[mount.path] = f"rw,size={volume.size},mode=2777,uid={self.spec.user},gid={self.spec.group}"
             else:
-                (files if mount.read_only else folders)[self._volume(mount.volume)] = mount.path
+                (files if mount.read_only else folders)[self._folder_of(mount.volume)] = mount.path
         more: dict[str, Any] = {
             "user": f"{self.spec.user}:{self.spec.group}",
             "group_add": [self.spec.group],
@@ -193,23 +196,28 @@ class Pod:
             more=more,
         )
 
-    def _volume(self, name: str) -> Path:
-        """Folder of this machine that is the volume; made when it is first asked for."""
+    def _folder_of(self, name: str) -> Path:
+        """Folder of this machine that is the volume."""
         volume = self.spec.volumes[name]
         folder = Path(volume.host_path) if volume.host_path else self._folder / name
+        make_volume(folder, volume.files, self.spec.group)
+        return folder
+
+
+def make_volume(folder: Path, files: Mapping[str, str] | None, group: int) -> None:
+    """Make a volume that the group may read, or write to where it has no files. A no-op if it is there."""
+    with _MAKING:
         if folder.is_dir():
-            return folder
+            return
         folder.mkdir(parents=True)
-        for file, content in (volume.files or {}).items():
+        for file, content in (files or {}).items():
             (folder / file).write_text(content)
         # As Kubernetes does for `fsGroup`, and for users of Docker who are not root.
-        folder.chmod(0o755 if volume.files is not None else 0o2777)
+        mode = 0o2777 if files is None else 0o755
         if os.geteuid() == 0:
-            os.chown(folder, -1, self.spec.group)
-            if volume.files is None:
-                # A change of the group takes the bit away.
-                folder.chmod(0o2777)
-        return folder
+            os.chown(folder, -1, group)
+        # Last, since a change of the group takes a bit away.
+        folder.chmod(mode)
 
 
 def _run(container: Container) -> None:
