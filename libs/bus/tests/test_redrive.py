@@ -109,10 +109,10 @@ async def test_a_message_comes_again_as_it_was_and_its_letter_is_gone(bus: Bus) 
 async def test_a_redrive_that_was_broken_off_sends_nothing_twice(
     bus: Bus, monkeypatch: pytest.MonkeyPatch, late: bool, died: str
 ) -> None:
-    await publish_event(bus, make_submitted("doc-1"))
-    letter = await die(bus)
     if late:
         await forget_ids(bus, DOCUMENTS.name)
+    await publish_event(bus, make_submitted("doc-1"))
+    letter = await die(bus)
 
     async def crash(*_: object) -> bool:
         raise TransientError("the connection is gone")
