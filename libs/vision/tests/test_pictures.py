@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from billow.vision.arrays import Image, as_image
-from billow.vision.document import PageImage, open_document
+from billow.vision.document import open_document
+from billow.vision.pages import PageImage
 from billow.vision.raster import decode_pixels
 
 Encode = Callable[[str, Image], bytes]

@@ -9,9 +9,10 @@ import pytest
 from billow.runtime.errors import PermanentError
 from billow.schemas.geometry import Page
 from billow.vision.arrays import Image, as_image
-from billow.vision.document import PageImage, open_document
+from billow.vision.document import open_document
 from billow.vision.geometry import scaled
 from billow.vision.media import Limits
+from billow.vision.pages import PageImage
 from billow.vision.raster import decode_pixels
 from billow.vision.transport import CROP, Encoding, Format, decode_payload, detection_payload, encode
 

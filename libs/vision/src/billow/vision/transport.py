@@ -8,9 +8,9 @@ import msgspec
 
 from billow.runtime.errors import PermanentError
 from billow.vision.arrays import Image, as_image
-from billow.vision.document import PageImage
 from billow.vision.headers import damaged, read_header
 from billow.vision.media import Limits, check_pixels, check_size, sniff
+from billow.vision.pages import PageImage
 from billow.vision.raster import decode_pixels
 
 DETECTION_SIDE = 2016

@@ -1,5 +1,6 @@
 """`python -m billow.services.ocr`: settings -> composition -> handlers."""
 
+import contextlib
 import sys
 
 from billow.bus.connection import Bus
@@ -24,18 +25,19 @@ async def serve(settings: OcrSettings, lifecycle: Lifecycle) -> None:
     ) as bus:
         await provision(bus, replicas=settings.replicas)
         inference = InferenceClient(bus, wait=settings.inference_wait, retry_delay=settings.inference_retry_delay)
-        async with inference, guarding(bus, OCR, Recognized, inference) as guard:
-            images, reader = ImageStore(bus.client, bus.domain), Reader(inference, settings)
-            handler = OcrHandler(bus, images, reader, guard, max_bytes=settings.max_bytes)
-            consumers = with_runs(
-                bus,
-                (OCR, OCR_RUNS),
-                handler.on_submitted,
-                concurrency=(settings.ocr_concurrency, settings.ocr_run_concurrency),
-                lookahead=settings.ocr_lookahead,
-                lane_of=submitted_lane,
-            )
-            await run_consumers(consumers, lifecycle)
+        with contextlib.closing(Reader(inference, settings)) as reader:
+            async with inference, guarding(bus, OCR, Recognized, inference) as guard:
+                images = ImageStore(bus.client, bus.domain)
+                handler = OcrHandler(bus, images, reader, guard, max_bytes=settings.max_bytes)
+                consumers = with_runs(
+                    bus,
+                    (OCR, OCR_RUNS),
+                    handler.on_submitted,
+                    concurrency=(settings.ocr_concurrency, settings.ocr_run_concurrency),
+                    lookahead=settings.ocr_lookahead,
+                    lane_of=submitted_lane,
+                )
+                await run_consumers(consumers, lifecycle)
 
 
 def main() -> int:

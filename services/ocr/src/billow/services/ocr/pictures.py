@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from billow.schemas.geometry import Quad
 from billow.vision.crops import crop
-from billow.vision.document import PageImage
 from billow.vision.geometry import from_quad, from_quads, scaled
+from billow.vision.pages import PageImage
 from billow.vision.reading_order import reading_order
 from billow.vision.transport import Encoding, encode
 

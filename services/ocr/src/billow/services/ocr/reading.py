@@ -1,8 +1,9 @@
 """Reads one document: decode, find text, cut, recognise. Blocking work runs on threads, models run elsewhere."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import NamedTuple, cast
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar, cast
 
 from billow.bus.inference import InferenceClient
 from billow.runtime.timing import Stopwatch
@@ -14,8 +15,13 @@ from billow.services.ocr import domain
 from billow.services.ocr.errors import unexpected_answer
 from billow.services.ocr.pictures import cut_crops, in_reading_order
 from billow.services.ocr.settings import OcrSettings
-from billow.vision.document import Document, PageImage, open_document
+from billow.vision.document import open_document
+from billow.vision.media import MediaType, sniff
+from billow.vision.pages import Document, PageImage
+from billow.vision.pdf_process import PdfProcess
 from billow.vision.transport import detection_payload
+
+T = TypeVar("T")
 
 _PAGES_AT_ONCE = 2
 """While one page is recognised the next one is searched for text; more would only hold memory."""
@@ -48,12 +54,23 @@ class _Notes:
 
 
 class Reader:
-    """Reads documents with the help of two models: those that the routes name, else those of the settings."""
+    """Reads documents with the help of two models: those that the routes name, else those of the settings.
+
+    PDFs are read one at a time in a process apart; `close` ends it.
+    """
 
     def __init__(self, inference: InferenceClient, settings: OcrSettings) -> None:
         self._inference = inference
         self._settings = settings
         self._limits = settings.limits()
+        self._pdfs = PdfProcess(seconds=settings.pdf_limit, memory=settings.pdf_memory)
+        # One of their own, so that a PDF that takes long keeps no picture from being decoded.
+        self._pdf_thread = ThreadPoolExecutor(1, "pdf")
+
+    def close(self) -> None:
+        """End what reads PDFs; documents in hand get a TransientError. Safe to call twice."""
+        self._pdfs.close()
+        self._pdf_thread.shutdown(wait=False)
 
     async def read(self, event: Submitted, data: bytes, clock: Stopwatch, *, again: bool) -> Reading:
         """Read all pages.
@@ -63,7 +80,8 @@ class Reader:
             TransientError: no worker answered in time.
         """
         with clock.stage("decode"):
-            document = await asyncio.to_thread(open_document, data, self._limits)
+            kind = sniff(data)
+            document = await self._decode(kind, lambda: open_document(data, self._limits, pdf=self._pdfs.open))
         try:
             turn = asyncio.Semaphore(_PAGES_AT_ONCE)
             notes = _Notes(len(data))
@@ -78,16 +96,21 @@ class Reader:
             # One page decides for the document; its siblings were cancelled with it.
             raise _first(errors) from errors
         finally:
-            await asyncio.to_thread(document.close)
+            # Nobody waits for it, since it may have to wait for another PDF.
+            self._pdf_thread.submit(document.close)
         results = [task.result() for task in tasks]
         lines = tuple(line for _, found in results for line in found)
         return Reading(tuple(page for page, _ in results), lines, notes.models(), notes.sent)
+
+    async def _decode(self, kind: MediaType, work: Callable[[], T]) -> T:
+        thread = self._pdf_thread if kind == "application/pdf" else None
+        return await asyncio.get_running_loop().run_in_executor(thread, work)
 
     async def _page(
         self, event: Submitted, document: Document, index: int, clock: Stopwatch, notes: _Notes, *, again: bool
     ) -> tuple[Page, list[TextLine]]:
         with clock.stage("decode"):
-            page = await asyncio.to_thread(document.page, index)
+            page = await self._decode(document.media_type, lambda: document.page(index))
         if page.text_lines is not None:
             return page.page, list(page.text_lines)
         with clock.stage("encode"):

@@ -7,6 +7,7 @@ from msgspec import Meta
 from billow.bus.consume import LOOKAHEAD
 from billow.runtime.settings import ProcessSettings
 from billow.vision.media import Limits
+from billow.vision.pdf_process import MEMORY, SECONDS
 from billow.vision.transport import CROP, DETECTION_SIDE, PAGE, Encoding, Format
 
 
@@ -35,6 +36,10 @@ class OcrSettings(ProcessSettings, frozen=True, kw_only=True):
     max_pages: int = Limits().max_pages
     pdf_dpi: float = Limits().pdf_dpi
     """px per inch at which PDF pages without a usable text layer are rendered"""
+    pdf_limit: Annotated[float, Meta(gt=0)] = SECONDS
+    """seconds of processor time for opening a PDF and for each of its pages; one that takes more is refused"""
+    pdf_memory: Annotated[int, Meta(ge=64 << 20)] = MEMORY
+    """bytes that the process that reads PDFs may take"""
     page_side: int = DETECTION_SIDE
     """px; the long side of a page as the detector gets it, crops are still cut from all pixels"""
     page_format: Format = PAGE.format
