@@ -109,6 +109,32 @@ async def test_a_database_in_a_folder_that_cannot_be_made_says_so() -> None:
     assert "Traceback" not in err
 
 
+async def test_a_name_that_is_no_utf8_is_read_too(stack: Stack, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    photo = render_receipt(1)[0]
+    (folder / os.fsdecode(b"caf\xe9.png")).write_bytes(photo)
+    (folder / "long" / ("n" * 200)).mkdir(parents=True)
+    (folder / "good.png").write_bytes(photo)
+    code, out, err = await run("billow.cli", "extract", str(folder), BILLOW_NATS_URL=stack.url)
+    assert (code, err) == (0, "")
+    assert [Path(json.loads(line)["source"]).name for line in out.splitlines()] == ["caf\ufffd.png", "good.png"]
+    code, out, err = await run(
+        "billow.cli", "submit", os.fsdecode(bytes(folder) + b"/caf\xe9.png"), BILLOW_NATS_URL=stack.url
+    )
+    assert (code, err) == (0, "")
+    assert out.endswith("caf\ufffd.png\n")
+
+
+@pytest.mark.parametrize("command", ["extract", "submit"])
+async def test_a_folder_without_documents_is_no_success(command: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing to read")
+    code, out, err = await run("billow.cli", command, str(tmp_path), BILLOW_NATS_URL="nats://[::1]:9")
+    assert (code, out) == (2, "")
+    assert f"No documents in {tmp_path}" in err
+    assert ".jpg" in err
+
+
 async def test_files_that_cannot_be_read_fail_with_a_reason_and_the_others_complete(
     stack: Stack, tmp_path: Path
 ) -> None:

@@ -77,6 +77,15 @@ def test_documents_can_be_named_from_what_is_watched(width: int) -> None:
     assert max(map(len, lines)) <= width
 
 
+def test_a_run_can_be_named_whatever_it_is_called() -> None:
+    name = "new-layout-model-2026-11-22-second-attempt"
+    spec = ReplaySpec(run_id=name, start="recognized", until=NOW, created_at=NOW, created_by="somebody@somewhere")
+    state = ReplayState(status="finished", updated_at=NOW, planned=12_000, sent=12_000, completed=11_990, failed=10)
+    lines = printed(replay_view.runs([Run(spec=spec, state=state, version=1)], width=80), 80)
+    assert name in lines[2]
+    assert max(map(len, lines)) <= 80
+
+
 def test_runs_fit_into_80_columns() -> None:
     spec = ReplaySpec(run_id="20261122-080012-ab12", start="recognized", until=NOW, created_at=NOW, created_by="ada@vm")
     state = ReplayState(status="finished", updated_at=NOW, planned=12_000, sent=12_000, completed=11_990, failed=10)

@@ -45,6 +45,56 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
+INTERRUPTED = """
+import os, signal, sys
+
+class CtrlC:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, CtrlC())
+from billow.cli.start import main
+main()
+"""
+
+
+async def test_ctrl_c_at_the_start_ends_it_without_a_traceback() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", INTERRUPTED), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert await process.communicate() == (b"", b"")
+    assert process.returncode == 130
+
+
+async def test_help_does_not_load_what_only_models_need() -> None:
+    heavy = {"numpy", "cv2", "onnxruntime", "sqlalchemy"}
+    code = f"import sys, billow.cli.__main__; print({heavy} & set(sys.modules))"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=subprocess.PIPE)
+    assert (await process.communicate())[0].decode().strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("deadletters", "show", "0"), "greater than or equal to 1"),
+        (("deadletters", "purge", "9" * 20), "less than or equal to"),
+        (("up", "--log-level", "loud"), "'loud' is not one of"),
+    ],
+)
+async def test_values_that_cannot_be_are_wrong_usage(args: tuple[str, ...], says: str) -> None:
+    code, out, err = await billow(*args)
+    assert (code, out) == (2, "")
+    assert says in " ".join(err.replace("│", "").split())
+
+
+async def test_models_list_says_that_the_stack_that_was_named_is_away() -> None:
+    code, out, err = await billow("models", "list", BILLOW_NATS_URL=NOBODY)
+    assert code == 0
+    assert "rules" in out
+    assert "Who serves them is not known" in err
+
+
 async def test_records_come_in_the_order_given_and_one_failure_makes_exit_code_1(
     stack: Stack, tmp_path: Path, photo: Path
 ) -> None:

@@ -1,16 +1,22 @@
 """Handing in documents, on a real server without any service behind it."""
 
 import asyncio
+import subprocess
+import sys
+from datetime import datetime
+from typing import Any
 
 import pytest
 
 from billow.bus.connection import Bus
 from billow.bus.images import ImageStore
 from billow.bus.publish import latest_event, publish_event
+from billow.bus.topology import DOCUMENTS
 from billow.client import Billow
 from billow.runtime.errors import PermanentError
 from billow.schemas.events import Submitted
 from billow.testkit.events import make_completed, make_failed, make_recognized
+from billow.testkit.plugin import NatsServer
 
 
 async def test_the_original_and_its_event_are_there(billow: Billow, bus: Bus) -> None:
@@ -73,6 +79,69 @@ async def test_a_bad_id_or_tenant_is_refused(billow: Billow, bad: str) -> None:
             await billow.submit(b"x", document_id=bad)
     with pytest.raises(ValueError, match="tenant"):
         Billow(tenant=bad or "?")
+
+
+NAIVE = datetime(2026, 3, 14, 9, 30)  # noqa: DTZ001
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"deadline": NAIVE}, "deadline"),
+        ({"kind": "foo"}, "kind"),
+        ({"lane": "foo"}, "lane"),
+        ({"language": 5}, "language"),
+        ({"revision": 0}, "revision"),
+        ({"revision": 2**70}, "cannot be handed in"),
+        ({"source": "x" * 1025}, "source"),
+        ({"source": "\udcff"}, "cannot be handed in"),
+    ],
+)
+async def test_what_no_service_would_understand_is_not_accepted(
+    billow: Billow, bus: Bus, given: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        await billow.submit(b"x", document_id="doc-1", **given)
+    assert (await bus.js.stream_info(DOCUMENTS.name)).state.messages == 0
+    with pytest.raises(PermanentError) as caught:
+        await ImageStore(bus.client).get("default", "doc-1/original")
+    assert caught.value.code == "image_missing"
+
+
+FAILING = """
+import asyncio, sys
+from billow.client import Billow
+
+def fail(record):
+    done.set()
+    raise RuntimeError("my own fault")
+
+async def main():
+    global done
+    done = asyncio.Event()
+    async with Billow(sys.argv[1]) as billow:
+        await billow.submit(b"x", document_id="doc-1", on_result=fail)
+        print("submitted", flush=True)
+        await done.wait()
+        await asyncio.sleep(0)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_program_keeps_its_stdout_and_no_receipt_is_logged(bus: Bus, nats_server: NatsServer) -> None:
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", FAILING, nats_server.url), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert program.stdout is not None
+    first = await program.stdout.readline()
+    completed = make_completed("doc-1")
+    await publish_event(bus, completed)
+    out, err = await asyncio.wait_for(program.communicate(), 60)
+    assert (first + out).decode() == "submitted\n"
+    assert "on_result failed" in err.decode()
+    assert "my own fault" in err.decode()
+    assert completed.record.fields["store_name"].value not in err.decode()
 
 
 async def test_without_a_connection_it_says_how_to_get_one() -> None:

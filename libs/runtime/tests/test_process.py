@@ -16,9 +16,9 @@ from billow.runtime.process import run_service
 from billow.runtime.settings import ProcessSettings
 
 async def serve(settings, lifecycle):
-    if settings.log_level == "unreachable":
+    if settings.log_format == "unreachable":
         raise StackUnreachableError("nobody there")
-    if settings.log_level == "broken":
+    if settings.log_format == "broken":
         raise PermanentError("cannot go on", code="x")
     lifecycle.ready()
     await lifecycle.stopping.wait()
@@ -71,8 +71,9 @@ def test_a_second_signal_exits_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environ", "code", "says"),
     [
-        ({"BILLOW_LOG_LEVEL": "unreachable"}, 3, "nobody there"),
-        ({"BILLOW_LOG_LEVEL": "broken"}, 1, "cannot go on"),
+        ({"BILLOW_LOG_LEVEL": "loud"}, 2, "debug, info, warning or error"),
+        ({"BILLOW_LOG_FORMAT": "unreachable"}, 3, "nobody there"),
+        ({"BILLOW_LOG_FORMAT": "broken"}, 1, "cannot go on"),
         ({"BILLOW_REPLICAS": "three"}, 2, "BILLOW_REPLICAS"),
     ],
 )

@@ -77,6 +77,15 @@ class LaneOption(StrEnum):
     bulk = "bulk"
 
 
+class LogLevel(StrEnum):
+    """What services log, and all that is worse."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
 Paths = Annotated[list[Path], typer.Argument(help="Photos (JPEG, PNG, WebP) and PDFs; a folder takes all below it.")]
 Tenant = Annotated[str | None, typer.Option(help="Whose documents these are. [BILLOW_TENANT]", show_default=False)]
 Kind = Annotated[KindOption | None, typer.Option(help="What the documents are, if you know.", show_default=False)]
@@ -141,7 +150,7 @@ def up(
     model: Annotated[
         list[str] | None, typer.Option(help="Model to serve, once for each.", show_default="the three default ones")
     ] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[LogLevel, typer.Option(help="What the services write into their logs.")] = LogLevel.info,
 ) -> None:
     """Run the whole stack on this machine until Ctrl-C: nats-server, services, workers, SQLite."""
     settings = CliSettings.from_environment()
@@ -248,10 +257,5 @@ def worker(model: Annotated[str, typer.Argument(help="Name or token of a model; 
     raise typer.Exit(worker_process.main(model))
 
 
-def main() -> None:
-    """Entry point of the `billow` command."""
-    app(prog_name="billow")
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    app(prog_name="billow")

@@ -25,7 +25,10 @@ Tenant = Annotated[str, typer.Option(help="Only of this tenant.", show_default="
 Document = Annotated[str, typer.Option(metavar="ID", help="Only about this document.")]
 OlderThan = Annotated[str, typer.Option(metavar="TIME", help="Only what died before: 2h, 3d ago, or 2026-03-14.")]
 NewerThan = Annotated[str, typer.Option(metavar="TIME", help="Only what died since: 2h, 3d ago, or 2026-03-14.")]
-Sequences = Annotated[list[int] | None, typer.Argument(metavar="[SEQ]...", help="Letters, as `list` numbers them.")]
+_LAST = 2**63 - 1
+Sequences = Annotated[
+    list[int] | None, typer.Argument(metavar="[SEQ]...", min=1, max=_LAST, help="Letters, as `list` numbers them.")
+]
 AllOption = Annotated[bool, typer.Option("--all", help="Every letter.")]
 
 
@@ -78,7 +81,9 @@ def list_(
 
 @app.command()
 def show(
-    sequence: Annotated[int, typer.Argument(metavar="SEQ", help="Number of a letter, as `list` shows it.")],
+    sequence: Annotated[
+        int, typer.Argument(metavar="SEQ", min=1, max=_LAST, help="Number of a letter, as `list` shows it.")
+    ],
     raw: Annotated[bool, typer.Option("--raw", help="Print the payload alone, byte by byte.")] = False,
     format_: FormatOption = Format.auto,
 ) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from billow.cli.commands import cut as cut_command
 from billow.cli.commands import inspect as inspect_command
@@ -60,11 +61,16 @@ def list_(
             return
         model_commands.show_list(out)
         billow = Billow(settings.nats_url or None)
-        with contextlib.suppress(StackUnreachableError):
+        try:
             await billow.connect(timeout=1)
             out.print()
             await serving.show(billow, out)
-        await billow.close()
+        except StackUnreachableError as e:
+            # Who named no stack asked of this machine alone.
+            if settings.nats_url:
+                err.print(Text(f"Who serves them is not known: {e}", style="yellow"))
+        finally:
+            await billow.close()
 
     run(work())
 

@@ -1,11 +1,29 @@
 """Which files a user means, and what is in them."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+from billow.client.sources import source_of
+from billow.runtime.errors import UsageError
 
 SUPPORTED_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".pdf"})
 """What a folder is searched for; a file named by itself is taken whatever it is called."""
+
+
+def found_in(paths: Sequence[Path]) -> list[Path]:
+    """The files meant by `paths`, as `documents` finds them.
+
+    Raises:
+        UsageError: there are none.
+    """
+    files = list(documents(paths))
+    if not files:
+        raise UsageError(
+            f"No documents in {', '.join(map(source_of, paths))}: folders are searched for "
+            f"{', '.join(sorted(SUPPORTED_SUFFIXES))}. A file that is named by itself is taken whatever it is called."
+        )
+    return files
 
 
 def documents(paths: Iterable[Path]) -> Iterator[Path]:

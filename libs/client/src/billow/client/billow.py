@@ -23,6 +23,7 @@ from billow.client.submission import Order, Submissions
 from billow.client.url import UrlRules
 from billow.client.waiting import OnResult, Waiting
 from billow.runtime.errors import PermanentError, StackUnreachableError, TransientError
+from billow.runtime.logs import logs_to_stderr
 from billow.schemas.events import DocumentEvent, Recognized
 from billow.schemas.geometry import TextLine
 from billow.schemas.labels import Kind, Lane
@@ -66,6 +67,7 @@ class Billow:
         Raises:
             ValueError: `tenant` is not a token (a-z, 0-9, '_', '-').
         """
+        logs_to_stderr()
         settings = ClientSettings.from_environment()
         self.url = url or settings.nats_url or DEFAULT_URL
         self.tenant = check_token(tenant or settings.tenant, "tenant")
@@ -154,7 +156,8 @@ class Billow:
             PermanentError: code `file_too_large`; one of the `url_...` codes; or `document_exists`, when other bytes
                 were handed in under this id or key and `revision` before.
             OSError: the file cannot be read.
-            ValueError: `document_id` is not a token, or the key is empty.
+            ValueError: `document_id` is not a token, the key is empty, or a value does not fit: a deadline without a
+                zone, an unknown kind or lane, a revision under 1, a source of more than 1,024 characters.
         """
         order = Order(
             source=source,

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import os
 from collections.abc import AsyncIterable, Awaitable
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
@@ -51,7 +52,7 @@ async def read(document: Document, *, max_bytes: int, url_rules: UrlRules) -> Or
             return Original(await fetch(document, max_bytes=max_bytes, rules=url_rules), _url_name(document))
         case str() | Path():
             data = await asyncio.to_thread(_read_file, Path(document), max_bytes)
-            return Original(data, str(document)[-_LONGEST_NAME:])
+            return Original(data, source_of(Path(document)))
         case AsyncIterable():
             parts = [part async for part in _limited(document, max_bytes)]
             return Original(b"".join(parts), "")
@@ -61,6 +62,11 @@ async def read(document: Document, *, max_bytes: int, url_rules: UrlRules) -> Or
             raise TypeError(
                 f"{type(document).__name__} is no document: hand in bytes, a path, a URL, or something to be read from"
             )
+
+
+def source_of(path: Path) -> str:
+    """What a file is called in events: what is no UTF-8 is replaced, and of a long path it is the end."""
+    return os.fsencode(path).decode("utf-8", "replace")[-_LONGEST_NAME:]
 
 
 def is_url(text: str) -> bool:
@@ -108,7 +114,7 @@ def _read_file(path: Path, max_bytes: int) -> bytes:
 
 def _file_name(stream: object) -> str:
     name = cast("object", getattr(stream, "filename", None) or getattr(stream, "name", None))
-    return name[-_LONGEST_NAME:] if isinstance(name, str) else ""
+    return source_of(Path(name)) if isinstance(name, str) and name else ""
 
 
 def _url_name(url: str) -> str:

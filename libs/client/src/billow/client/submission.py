@@ -17,6 +17,7 @@ from billow.bus.images import ImageStore
 from billow.bus.publish import find_event, publish_event
 from billow.runtime.errors import PermanentError, TransientError
 from billow.runtime.tasks import end_task
+from billow.schemas import codec
 from billow.schemas.events import ImageRef, Submitted, event_id
 from billow.schemas.labels import Kind, Lane
 from billow.schemas.subjects import original_key
@@ -88,6 +89,7 @@ class Submissions:
         """Returns once it is safely stored. Handing in the same again changes nothing.
 
         Raises:
+            ValueError: the order has a value that no service would understand; nothing was stored.
             BusyError: the system is full, or the tenant's rate is used up; nothing was accepted.
             TransientError: NATS did not answer in time; it is safe to try again with the same id.
             PermanentError: `document_exists`, or the server refuses.
@@ -124,23 +126,9 @@ class Submissions:
         if order.idempotency_key is not None:
             # Of two that hand in different bytes at once, neither may replace what the other's event speaks of.
             key = f"{key}-{sha256[:16]}"
-        info = await self._images.put(self._tenant, key, data)
-        await publish_event(
-            self._bus,
-            Submitted(
-                tenant=self._tenant,
-                document_id=document_id,
-                event_id=event_id("submitted", document_id, order.revision),
-                occurred_at=datetime.now(UTC),
-                revision=order.revision,
-                deadline=order.deadline,
-                image=ImageRef(key=key, sha256=info.sha256, size=info.size),
-                source=order.source,
-                kind=order.kind,
-                language=order.language,
-                lane=order.lane,
-            ),
-        )
+        event = _event(self._tenant, document_id, order, ImageRef(key=key, sha256=sha256, size=len(data)))
+        await self._images.put(self._tenant, key, data)
+        await publish_event(self._bus, event)
         if order.is_named and (stated := await self._submitted(document_id, order.revision)) is not None:
             self._refuse_other_bytes(stated, sha256)
 
@@ -194,3 +182,25 @@ class Submissions:
             forget()
             waiting.cancel()
             await end_task(working)
+
+
+def _event(tenant: str, document_id: str, order: Order, image: ImageRef) -> Submitted:
+    """The event, once it is sure that it can be read again. Raises ValueError."""
+    event = Submitted(
+        tenant=tenant,
+        document_id=document_id,
+        event_id=event_id("submitted", document_id, order.revision),
+        occurred_at=datetime.now(UTC),
+        revision=order.revision,
+        deadline=order.deadline,
+        image=image,
+        source=order.source,
+        kind=order.kind,
+        language=order.language,
+        lane=order.lane,
+    )
+    try:
+        return codec.decode(codec.encode(event), Submitted)
+    except ValueError as e:
+        # A CodecError too, and text that is no UTF-8.
+        raise ValueError(f"This cannot be handed in: {e}") from e

@@ -5,14 +5,21 @@ import sys
 
 import structlog
 
+from billow.runtime.errors import UsageError
+
 
 def configure_logs(service: str, *, level: str = "info", format: str = "json") -> None:
     """Set up logging for this process; calling it again replaces the set-up.
 
     Every line carries `service`, the level, an ISO time in UTC and what `structlog.contextvars` holds.
     Libraries that log through `logging` (nats-py, SQLAlchemy) show warnings and errors only.
+
+    Raises:
+        UsageError: there is no such level.
     """
-    number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise UsageError(f"There is no log level {level!r}: say debug, info, warning or error.")
     renderer = structlog.dev.ConsoleRenderer() if format == "console" else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
@@ -29,3 +36,25 @@ def configure_logs(service: str, *, level: str = "info", format: str = "json") -
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(service=service)
     logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, format="%(name)s: %(message)s")
+
+
+def logs_to_stderr() -> None:
+    """For a library in somebody's program: unless that set up structlog, nothing goes to stdout.
+
+    Tracebacks then show no values of variables either, which may be what a receipt says.
+    """
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        # Whatever is stderr when something is logged.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )

@@ -80,10 +80,10 @@ def run_service(
     given = {key: value for key, value in overrides.items() if value}
     try:
         settings = load(settings_type, overrides=given)
+        configure_logs(name, level=settings.log_level, format=settings.log_format)
     except UsageError as e:
         sys.stderr.write(f"{e}\n")
         return EXIT_WRONG_USAGE
-    configure_logs(name, level=settings.log_level, format=settings.log_format)
 
     async def main(lifecycle: Lifecycle) -> None:
         with _metrics(settings.metrics_port):

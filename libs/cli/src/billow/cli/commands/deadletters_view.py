@@ -54,9 +54,9 @@ def table(letters: Sequence[Letter], *, width: int) -> Table:
     }
     if not any(columns["run"]):
         del columns["run"]
-    unneeded = (
-        ["event", "service", "tries"] if len(set(columns["tenant"])) > 1 else ["tenant", "event", "service", "tries"]
-    )
+    unneeded = ["event", "service", "tries", "age", "reason"]
+    if len(set(columns["tenant"])) <= 1:
+        unneeded.insert(0, "tenant")
     shown = fitting(columns, width=width, elastic="message", least=12, droppable=unneeded)
     grid = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name, room in shown.items():

@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.text import Text
 
 from billow.cli import render
-from billow.cli.paths import documents, read
+from billow.cli.paths import found_in, read
 from billow.cli.settings import CliSettings
 from billow.client import Billow
+from billow.client.sources import source_of
 from billow.runtime.errors import PermanentError, TransientError
 from billow.schemas import codec
 from billow.schemas.labels import Kind, Lane
@@ -33,24 +34,27 @@ async def submit(
 
     Raises:
         StackUnreachableError: the stack does not answer.
+        UsageError: there are no documents.
     """
-    accepted = True
+    files, accepted = found_in(paths), True
     async with Billow(settings.nats_url or None, tenant=tenant) as billow:
-        for path in documents(paths):
+        for path in files:
+            shown = source_of(path)
             try:
                 data = await asyncio.to_thread(read, path)
                 name = await billow.submit(
-                    data, source=str(path), document_id=document_id, kind=kind, language=language, lane=lane
+                    data, source=shown, document_id=document_id, kind=kind, language=language, lane=lane
                 )
             except OSError as e:
-                err.print(Text(f"{path}: {e.strerror or e}. Check the path.", style="red"))
+                err.print(Text(f"{shown}: {e.strerror or e}. Check the path.", style="red"))
                 accepted = False
             except (TransientError, PermanentError) as e:
-                err.print(Text(f"{path}: not accepted: {e}", style="red"))
+                err.print(Text(f"{shown}: not accepted: {e}", style="red"))
                 accepted = False
             else:
                 # Not `print`: rich expands tabs and wraps.
-                out.file.write(f"{name}\t{path}\n")
+                out.file.write(f"{name}\t{shown}\n")
+                out.file.flush()
     return accepted
 
 

@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from billow.cli import render, weights
-from billow.cli.paths import documents, read
+from billow.cli.paths import found_in, read
 from billow.cli.settings import CliSettings
 from billow.cli.stack.stack import Stack, with_defaults
 from billow.client import Billow
+from billow.client.sources import source_of
 from billow.runtime.errors import PermanentError, TransientError, UsageError
 from billow.schemas import codec
 from billow.schemas.geometry import TextLine
@@ -51,9 +52,9 @@ async def run(paths: Sequence[Path], options: Options, settings: CliSettings, ou
 
     Raises:
         StackUnreachableError: the stack at BILLOW_NATS_URL does not answer, or none can be started.
-        UsageError: models were chosen for a stack that runs already, or nobody knows one of them.
+        UsageError: there are no documents, or models were chosen for a stack that runs already or are not known.
     """
-    files = list(documents(paths))
+    files = found_in(paths)
     completed = True
     async with _stack_url(settings, options, err) as url, Billow(url, tenant=options.tenant) as billow:
         columns = (TextColumn("extracting"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -118,10 +119,10 @@ async def _record(billow: Billow, path: Path, options: Options) -> Record:
         data = await asyncio.to_thread(read, path)
     except OSError as e:
         code = "file_not_found" if isinstance(e, FileNotFoundError) else "file_unreadable"
-        return _failed(path, options, code, f"{path}: {e.strerror or e}. Check the path.")
+        return _failed(path, options, code, f"{source_of(path)}: {e.strerror or e}. Check the path.")
     try:
         return await billow.extract(
-            data, source=str(path), kind=options.kind, language=options.language, timeout=options.timeout
+            data, source=source_of(path), kind=options.kind, language=options.language, timeout=options.timeout
         )
     except TimeoutError as e:
         return _failed(path, options, "timeout", str(e), retryable=True)
@@ -133,7 +134,7 @@ async def _record(billow: Billow, path: Path, options: Options) -> Record:
 
 def _failed(path: Path, options: Options, code: str, message: str, *, retryable: bool = False) -> Record:
     return Record(
-        source=str(path),
+        source=source_of(path),
         tenant=options.tenant,
         document_id="",
         kind=options.kind,

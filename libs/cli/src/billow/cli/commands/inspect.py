@@ -9,7 +9,6 @@ from rich.text import Text
 
 from billow.engines.catalog import Catalog
 from billow.engines.errors import EngineError, WeightsError
-from billow.engines.load import choose_runtime
 from billow.engines.manifest import FILE_NAME, Manifest
 from billow.engines.manifest_weights import FileWeights, UrlWeights, WheelWeights
 from billow.engines.settings import model_cache, model_folders
@@ -18,7 +17,6 @@ from billow.runtime.errors import UsageError
 from billow.runtime.settings import load
 from billow.schemas.presence import ModelPresence
 from billow.services.worker.digest import digest_of
-from billow.services.worker.settings import WorkerSettings
 
 _CARD = "README.md"
 
@@ -85,6 +83,10 @@ def _print(rows: list[Row], out: Console) -> None:
 
 
 def _chosen(manifest: Manifest) -> str:
+    # Only here: they need numpy, and no other command that is imported with this one does.
+    from billow.engines.load import choose_runtime
+    from billow.services.worker.settings import WorkerSettings
+
     settings = load(WorkerSettings)
     if manifest.runtimes == ("python",):
         return "python"

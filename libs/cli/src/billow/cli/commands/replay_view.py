@@ -48,6 +48,9 @@ def progress(err: Console) -> Generator[Callable[[ReplayState], None]]:
         yield show
 
 
+_DROPPABLE = ("sent", "from", "began", "documents", "completed", "failed")
+
+
 def runs(found: Sequence[Run], *, width: int) -> Table:
     """One line a run; what is least needed is left out where `width` characters are too few."""
     states = [run.state for run in found]
@@ -64,7 +67,7 @@ def runs(found: Sequence[Run], *, width: int) -> Table:
         "began": [run.spec.created_at.isoformat(" ", "minutes")[:16] for run in found],
         "by": [run.spec.created_by for run in found],
     }
-    shown = fitting(columns, width=width, elastic="by", least=8, droppable=("sent", "from", "began"))
+    shown = fitting(columns, width=width, elastic="by", least=8, droppable=_DROPPABLE)
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name, room in shown.items():
         side: JustifyMethod = "right" if name in _NUMBERS else "left"

@@ -105,6 +105,10 @@ class _Picture:
         if not self._options.as_table:
             yield
             return
+        if not self._out.is_terminal:
+            yield
+            self._out.print(self._table())
+            return
         # The times of what is on its way run on, so it is drawn again and again.
         with Live(get_renderable=self._table, console=self._out, refresh_per_second=1 / _REFRESH_SECONDS):
             yield
