@@ -83,7 +83,9 @@ uninstall() {
     systemd=no
     if [ -z "$root" ] && command -v systemctl >/dev/null; then systemd=yes; fi
     if [ "$systemd" = yes ]; then
-        systemctl disable --now billow-workstation.target billow-leaf.service 'billow-worker@*' 2>/dev/null || true
+        # By their names: `disable` knows no patterns. Word splitting is wanted.
+        # shellcheck disable=SC2046
+        systemctl disable --now billow-workstation.target billow-leaf.service $(instances) 2>/dev/null || true
     fi
     rm -f "$units"/billow-leaf.service "$units"/billow-worker@.service "$units"/billow-workstation.target
     rm -rf "$home" "$state"

@@ -3,7 +3,7 @@
 import functools
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from billow.cli.__main__ import app
 from billow.cli.cost_bill import bill
 from billow.cli.cost_values import HOURS_A_MONTH, read_plan
 from helm.tests.binary import ROOT, find_helm
-from helm.tests.chart import EXAMPLES, Object, containers, of_kind, pod_templates, render
+from helm.tests.chart import EXAMPLES, Object, containers, example, of_kind, pod_templates, render
 from helm.tests.pages import Command, anchors, blocks, commands, inline_commands, links, page
 
 PAGES = ("deploy.md", "operations.md")
@@ -64,7 +64,7 @@ def each_command(program: str, *, inline: bool = True) -> pytest.MarkDecorator:
 @functools.cache
 def own_values() -> Mapping[str, str]:
     """Files that deploy.md has written, and what is in them."""
-    (text,) = (each.text for each in blocks(page("deploy.md")) if each.name == "values")
+    text = "".join(each.text for each in blocks(page("deploy.md")) if each.name in {"values", "monitoring"})
     for name, value in VARIABLES.items():
         text = text.replace(f"${name}", value)
     return dict(re.findall(r"^cat > (\S+) <<END\n(.*?)^END$", text, re.M | re.S))
@@ -241,11 +241,18 @@ def _check_exec(words: list[str]) -> None:
         parse(tuple(called[1:]))
 
 
-def test_the_pools_of_the_example_are_those_that_nodes_are_told() -> None:
+@functools.cache
+def of_three_zones() -> tuple[Object, ...]:
+    """Objects of ha.yaml."""
+    return tuple(example("ha"))
+
+
+@pytest.mark.parametrize("objects", [of_the_hybrid, of_three_zones])
+def test_the_pools_of_the_example_are_those_that_nodes_are_told(objects: Callable[[], tuple[Object, ...]]) -> None:
     told = {
         word for _, each in all_commands("kubectl") if "label" in each.words for word in each.words if "=" in word
     } | {"kubernetes.io/arch=amd64"}
-    for each in of_kind(of_the_hybrid(), "Deployment", "Job"):
+    for each in of_kind(objects(), "Deployment", "Job"):
         affinity = each["spec"]["template"]["spec"].get("affinity", {}).get("nodeAffinity", {})
         for term in affinity.get("requiredDuringSchedulingIgnoredDuringExecution", {}).get("nodeSelectorTerms", []):
             for rule in term["matchExpressions"]:

@@ -34,7 +34,7 @@ for word; do
   esac
 done
 """
-_ORDER = ("certificates", "users", "values", "token")
+_ORDER = ("certificates", "users", "values", "token", "monitoring")
 
 
 def _run(folder: Path, name: str) -> None:

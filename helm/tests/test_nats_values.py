@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from helm.tests.binary import ROOT
+from helm.tests.chart import example, of_kind
+from helm.tests.kubernetes import VERSIONS, faults
 
 _FOLDER = ROOT / "helm" / "nats"
 _DEPLOY = ROOT / "deploy" / "nats"
@@ -157,6 +159,17 @@ def test_its_pods_are_locked_as_ours(name: str) -> None:
         assert merge["securityContext"]["readOnlyRootFilesystem"] is True
         assert {"cpu", "memory"} == set(merge["resources"]["limits"])
     assert values["container"]["image"]["tag"] != "latest"
+
+
+def test_the_hub_is_not_pushed_out_by_the_pods_that_need_it() -> None:
+    """By a class of its own: those of our chart come later, and some clusters refuse the system's elsewhere."""
+    values = _values("hub.yaml")
+    (own,) = (each for each in values["extraResources"] if each["kind"] == "PriorityClass")
+    assert values["podTemplate"]["merge"]["spec"]["priorityClassName"] == own["metadata"]["name"]
+    assert all(faults(own, version) == [] for version in VERSIONS)
+    ours = [each["value"] for each in of_kind(example("hybrid"), "PriorityClass")]
+    assert ours and own["value"] > max(ours)
+    assert not own["metadata"]["name"].startswith("system-")
 
 
 @pytest.mark.parametrize("name", ["hub.yaml", "leaf.yaml"])

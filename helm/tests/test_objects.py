@@ -2,7 +2,19 @@
 
 import pytest
 
-from helm.tests.chart import BUILTIN, CHART, EXAMPLES, Object, lint, merged, named, notes, of_kind, render
+from helm.tests.chart import (
+    BUILTIN,
+    CHART,
+    EXAMPLES,
+    Object,
+    lint,
+    merged,
+    named,
+    notes,
+    of_kind,
+    pod_templates,
+    render,
+)
 from helm.tests.kubernetes import VERSIONS, faults
 
 
@@ -129,6 +141,24 @@ def test_a_folder_of_a_workstation_must_be_there_and_the_user_is_told_how() -> N
     assert f"install -d -o {user} -g {user} {folder['path']}" in notes(merged(BUILTIN, values))
 
 
+def test_only_a_pod_that_keeps_weights_asks_for_the_folder_of_a_workstation(rendered: dict[str, list[Object]]) -> None:
+    """The folder is made on workstations only, and a worker without weights may run on any machine."""
+    hybrid = named(rendered["hybrid"], "Deployment", "billow-worker-rules")["spec"]["template"]["spec"]
+    assert "initContainers" not in hybrid
+    for name in EXAMPLES:
+        for owner, template in pod_templates(rendered[name]).items():
+            spec = template["spec"]
+            kept = [each for each in spec.get("volumes", []) if {"hostPath", "persistentVolumeClaim"} & set(each)]
+            pulling = [each["name"] for each in spec.get("initContainers", [])]
+            assert not kept or pulling == ["weights"], f"{name}: {owner}"
+
+
+def test_the_folder_is_asked_for_where_a_worker_keeps_weights_in_it() -> None:
+    rules = {"workers": [{"name": "rules", "model": "rules_1-0-0", "runtime": "python"}]}
+    assert "install -d" in notes({}, EXAMPLES["hybrid"])
+    assert "install -d" not in notes(rules, EXAMPLES["hybrid"])
+
+
 @pytest.mark.parametrize("change", [{"fileStore": "90GB"}, {"syncInterval": "10s"}, {"users": "authorization {}"}])
 def test_nats_starts_anew_with_what_it_reads_only_then(change: dict[str, str]) -> None:
     def annotations(**builtin: str) -> Object:
@@ -137,3 +167,31 @@ def test_nats_starts_anew_with_what_it_reads_only_then(change: dict[str, str]) -
 
     assert annotations()["annotations"] != annotations(**change)["annotations"]
     assert annotations() == annotations()
+
+
+_GIVEN: list[tuple[dict[str, object], set[str]]] = [
+    ({"nats": {"auth": {"passwords": {"ocr": "other"}}}}, {"Deployment/billow-ocr", "StatefulSet/billow-nats"}),
+    ({"database": {"builtin": {"password": "other"}}}, {"Deployment/billow-receipt"}),
+]
+
+
+@pytest.mark.parametrize(("values", "started"), _GIVEN)
+def test_a_credential_of_the_values_starts_the_pods_that_read_it(values: dict[str, object], started: set[str]) -> None:
+    before, after = pod_templates(render(BUILTIN)), pod_templates(render(merged(BUILTIN, values)))
+    assert {name for name in before if before[name] != after[name]} == started
+
+
+def test_another_database_starts_the_pods_that_write_to_it() -> None:
+    def of(url: str) -> dict[str, Object]:
+        values = {"database": {"builtin": {"enabled": False}, "url": url}}
+        return pod_templates(render(merged(BUILTIN, values)))
+
+    before, after = of("postgresql+asyncpg://u:p@old/billow"), of("postgresql+asyncpg://u:p@new/billow")
+    assert {name for name in before if before[name] != after[name]} == {"Deployment/billow-receipt"}
+
+
+def test_what_nobody_gave_leaves_no_mark_at_the_pods(rendered: dict[str, list[Object]]) -> None:
+    """Existing secrets, and passwords that the chart makes, are not known where it is rendered."""
+    for name in EXAMPLES:
+        for owner, template in pod_templates(rendered[name]).items():
+            assert "checksum/secrets" not in template["metadata"].get("annotations", {}), f"{name}: {owner}"

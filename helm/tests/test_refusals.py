@@ -69,6 +69,7 @@ DO_NOT_FIT: list[tuple[dict[str, Any], str]] = [
     ({**_KEDA, "nats": {**_OUTSIDE, "url": "nats://a:4222", "auth": {"existingSecret": "a"}}}, "nats.monitor: KEDA"),
     ({"keda": {"enabled": True, "version": "2.19.0"}}, "keda.version: 2.19.0 scales to the maximum"),
     ({"database": {"builtin": {"enabled": False}}}, "database.existingSecret: services.receipt needs a database"),
+    ({"nats": {"auth": {"passwords": {"ocr": "12345678"}}}}, "nats.auth.passwords.ocr: nats-server would read"),
     ({"database": {"existingSecret": "a"}}, "database.builtin.enabled: there is"),
     (
         {"database": {"builtin": {"enabled": False}, "existingSecret": "a", "url": "postgresql+asyncpg://a"}},

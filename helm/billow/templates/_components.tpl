@@ -1,7 +1,8 @@
 {{/*
 Services and workers as one list, each with its defaults, so that every template ranges over the same.
 Output: JSON, {"items": [...]}; of an item: component (suffix of its names), role, service (as the consumers name it), user,
-image, config (merged values), env (settings), and of a worker model and gpuMemory (MiB, 0 for none).
+image, config (merged values), env (settings), weights (whether a model has some), and of a worker model and gpuMemory (MiB,
+0 for none).
 */}}
 {{- define "billow.components" -}}
 {{- $root := . -}}
@@ -15,7 +16,7 @@ image, config (merged values), env (settings), and of a worker model and gpuMemo
     {{- $image := include "billow.image" (dict "root" $root "repository" $repository "tag" $tag) -}}
     {{- $own := include "billow.environment" (dict "root" $root "user" $user) | fromYaml -}}
     {{- $env := mergeOverwrite $own (deepCopy $config.env) -}}
-    {{- $items = append $items (dict "component" $name "role" "service" "service" $name "user" $user "image" $image "config" $config "env" $env) -}}
+    {{- $items = append $items (dict "component" $name "role" "service" "service" $name "user" $user "image" $image "config" $config "env" $env "weights" false) -}}
   {{- end -}}
 {{- end -}}
 {{- range $given := .Values.workers -}}
@@ -39,7 +40,7 @@ image, config (merged values), env (settings), and of a worker model and gpuMemo
     {{- if $config.runtime }}{{ $_ := set $own "BILLOW_RUNTIME" $config.runtime }}{{ end -}}
     {{- if $memory }}{{ $_ := set $own "BILLOW_GPU_MEMORY" (toString $memory) }}{{ end -}}
     {{- $env := mergeOverwrite $own (deepCopy $config.env) -}}
-    {{- $items = append $items (dict "component" (printf "worker-%s" $given.name) "role" "worker" "service" "worker" "user" $user "image" $image "config" $config "env" $env "model" $given.model "gpuMemory" $memory) -}}
+    {{- $items = append $items (dict "component" (printf "worker-%s" $given.name) "role" "worker" "service" "worker" "user" $user "image" $image "config" $config "env" $env "model" $given.model "gpuMemory" $memory "weights" (ne $config.runtime "python")) -}}
   {{- end -}}
 {{- end -}}
 {{- dict "items" $items | toJson -}}

@@ -101,7 +101,7 @@ exec:
 {{- end -}}
 {{- end -}}
 
-{{/* Volumes of one of our pods. Input: root, role. */}}
+{{/* Volumes of one of our pods. Input: root, role, weights (without them a worker needs no cache, which not all machines have). */}}
 {{- define "billow.volumes" -}}
 - name: tmp
   emptyDir: {sizeLimit: 1Gi}
@@ -115,7 +115,9 @@ exec:
 {{- if eq .role "worker" }}
 {{- $cache := .root.Values.models.cache }}
 - name: models
-  {{- if eq $cache.kind "claim" }}
+  {{- if not .weights }}
+  emptyDir: {sizeLimit: {{ $cache.size }}}
+  {{- else if eq $cache.kind "claim" }}
   persistentVolumeClaim:
     claimName: {{ $cache.existingClaim | default (printf "%s-models" (include "billow.fullname" .root)) }}
   {{- else if eq $cache.kind "hostPath" }}
@@ -184,6 +186,10 @@ metadata:
     {{- end }}
   annotations:
     checksum/settings: {{ $item.env | toJson | sha256sum }}
+    {{- with (include "billow.givenSecrets" (dict "root" $root "user" $item.user "database" $config.database)) }}
+    # A process reads them once, when it starts.
+    checksum/secrets: {{ . | sha256sum }}
+    {{- end }}
     {{- with $config.podAnnotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -203,7 +209,7 @@ spec:
     {{- include "billow.podSecurity" (dict "root" $root) | nindent 4 }}
   {{- include "billow.placement" (dict "root" $root "pool" $config.pool "terms" $terms) | nindent 2 }}
   {{- include "billow.spread" (dict "root" $root "component" $item.component "spread" $config.spread) | nindent 2 }}
-  {{- if and (eq $item.role "worker") $root.Values.models.pull.enabled (ne $config.runtime "python") }}
+  {{- if and $item.weights $root.Values.models.pull.enabled }}
   initContainers:
     {{- include "billow.puller" . | nindent 4 }}
   {{- end }}
@@ -241,7 +247,7 @@ spec:
       volumeMounts:
         {{- include "billow.mounts" (dict "root" $root "role" $item.role) | nindent 8 }}
   volumes:
-    {{- include "billow.volumes" (dict "root" $root "role" $item.role) | nindent 4 }}
+    {{- include "billow.volumes" (dict "root" $root "role" $item.role "weights" $item.weights) | nindent 4 }}
 {{- end -}}
 
 {{/* For a process of Go: the garbage collector works harder from 85 percent of the limit on. Input: memory quantity; empty for

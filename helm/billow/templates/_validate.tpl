@@ -4,6 +4,11 @@
 {{- if $faults }}{{ fail (printf "values that do not fit together:\n- %s" (join "\n- " $faults)) }}{{ end -}}
 {{- end -}}
 
+{{/* What nats-server takes out of a variable for something else than this text: it reads it as it reads its file. */}}
+{{- define "billow.noText" -}}
+(?i)[\s,;}\]'\\]|^[-.({\["$]|^[0-9]+[-.]|^[0-9]+([kmgtpe]i?b?)?$|^(true|false|yes|no|on|off)$
+{{- end -}}
+
 {{- define "billow.faultsOfServers" -}}
 {{- $faults := list -}}
 {{- with .Values.nats -}}
@@ -13,6 +18,14 @@
   {{- if and .auth.enabled (not .auth.existingSecret) (not .auth.passwords) (not .builtin.enabled) }}{{ $faults = append $faults "nats.auth.existingSecret: name the secret with the users' passwords, give nats.auth.passwords, or set nats.auth.enabled to false" }}{{ end -}}
   {{- if and .auth.existingSecret .auth.passwords }}{{ $faults = append $faults "nats.auth.passwords: they would not be used beside nats.auth.existingSecret; remove one" }}{{ end -}}
   {{- if and .builtin.enabled .auth.enabled .domain (not .builtin.users) }}{{ $faults = append $faults "nats.domain: the users of the built-in server may only ask a server without a domain; leave it empty, or give nats.builtin.users of `billow topology export permissions --domain`" }}{{ end -}}
+  {{- if and .builtin.enabled .auth.enabled -}}
+    {{- $users := include "billow.users" $ -}}
+    {{- range $user, $password := .auth.passwords -}}
+      {{- if and (contains (printf "$%s" (include "billow.passwordKey" $user)) $users) (regexMatch (include "billow.noText" $) $password) -}}
+        {{- $faults = append $faults (printf "nats.auth.passwords.%s: nats-server would read it as a number, a word like `yes`, or not at all; take letters and digits, a letter first" $user) -}}
+      {{- end -}}
+    {{- end -}}
+  {{- end -}}
   {{- if regexMatch "://[^/@]+:[^/@]+@" .url }}{{ $faults = append $faults "nats.url: it holds a password, which everybody can read there; use nats.auth" }}{{ end -}}
 {{- end -}}
 {{- if and .Values.keda.enabled (not .Values.nats.builtin.enabled) (not .Values.nats.monitor) -}}

@@ -78,6 +78,37 @@ def test_it_installs_and_joins_then_upgrades_without_a_token_then_goes_but_for_t
     assert (etc / "leaf.env").is_file()
 
 
+_SYSTEMCTL = """
+echo "$*" >> "$UNITS/../calls"
+[ "$1" = disable ] || exit 0
+for name; do rm -f "$UNITS/billow-workstation.target.wants/$name"; done
+"""
+"""A name is a name to `disable`, as to the real one: it knows no patterns."""
+
+
+def test_going_leaves_no_unit_enabled(tmp_path: Path) -> None:
+    """The part of the script that goes, with a root of the test's in place of the machine's."""
+    units, etc = tmp_path / "units", tmp_path / "etc"
+    executable(tmp_path / "bin" / "systemctl", _SYSTEMCTL)
+    links = units / "billow-workstation.target.wants"
+    links.mkdir(parents=True)
+    (etc / "workers").mkdir(parents=True)
+    (links / "billow-leaf.service").symlink_to(UNITS / "billow-leaf.service")
+    for name in ("cpu-0", "gpu0-1"):
+        (etc / "workers" / f"{name}.env").touch()
+        (links / f"billow-worker@{name}.service").symlink_to(UNITS / "billow-worker@.service")
+    text = SCRIPT.read_text()
+    parts = [re.search(rf"^{name}\(\) \{{\n.*?^\}}$", text, re.M | re.S) for name in ("instances", "uninstall")]
+    places = f"root='' etc={etc} units={units} home={tmp_path}/home state={tmp_path}/state"
+    bodies = [part[0] for part in parts if part is not None]
+    script = "\n".join(["set -eu", 'say() { echo "$*"; }', places, *bodies, "uninstall"])
+    environ = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "UNITS": str(units)}
+    subprocess.run(["/bin/sh", "-c", script], env=environ, check=True)
+    assert list(links.iterdir()) == []
+    # And what runs is stopped.
+    assert (tmp_path / "calls").read_text().splitlines()[0].startswith("disable --now billow-workstation.target ")
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
