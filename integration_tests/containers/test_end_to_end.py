@@ -19,7 +19,7 @@ from integration_tests.images import ours
 pytestmark = pytest.mark.timeout(600)
 
 SAMPLES = Path(__file__).parents[2] / "samples"
-CAFE, MARKET = SAMPLES / "receipt-cafe.jpg", SAMPLES / "receipt-market.jpg"
+CAFE, MARKET, INVOICE = SAMPLES / "receipt-cafe.jpg", SAMPLES / "receipt-market.jpg", SAMPLES / "invoice.pdf"
 TASK, MODEL = "text-recognition", "ppocr-v6-rec-small_1-0-0"
 RECOGNISER = "worker-recogniser"
 PATIENCE = 150.0
@@ -107,6 +107,8 @@ async def test_a_receipt_goes_through_the_containers_while_a_worker_is_exchanged
             times.append(time.monotonic())
             names.append(await extract_across_an_exchange(installation, billow, MARKET, "22.36"))
             times.append(time.monotonic())
+            # PDFs are read by a process of their own, under the limits of the pod.
+            names.append(await extract(billow, INVOICE, "4437.47"))
             seen = await judge(bus, installation.database_url, "default", names)
             assert seen.good and seen.completed == len(names), seen
         codes = await asyncio.to_thread(at_once, [pod.terminate for pod in installation.pods()])
