@@ -50,6 +50,15 @@ def test_60_megabytes() -> None:
     assert "60.0 MB" in str(error)
 
 
+def test_a_jpeg_of_thousands_of_layers_is_refused(photo: Image) -> None:
+    data = cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    with open_document(data) as document:
+        assert document.page(0).image.shape == photo.shape
+    # The last one again and again, with the table before it.
+    scan = data[data.rfind(b"\xff\xc4") : -2]
+    assert refused(data[:-2] + scan * 1_000 + data[-2:]).code == "image_too_complex"
+
+
 @pytest.fixture
 def no_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:

@@ -47,7 +47,7 @@ def open_document(
 
     Raises:
         PermanentError: `empty_file`, `unsupported_media_type`, `file_too_large`, `image_too_large`, `image_damaged`,
-            `too_many_pages`, `pdf_damaged` or `pdf_encrypted`, and what `pdf` raises.
+            `image_too_complex`, `too_many_pages`, `pdf_damaged` or `pdf_encrypted`, and what `pdf` raises.
     """
     limits = limits or Limits()
     check_size(data, limits)

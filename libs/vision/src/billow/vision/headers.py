@@ -15,6 +15,9 @@ from billow.vision.media import MediaType
 _ORIENTATION_TAG = 0x0112
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_END = 0xD9
+_JPEG_SCAN = 0xDA
+_MOST_SCANS = 100
+"""Progressive pictures have about ten. Each scan is a pass over all px, and takes 200 bytes to ask for."""
 # Within a scan FF 00 is a byte of the picture and D0 to D7 are restarts: neither is the start of a segment.
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 
@@ -45,7 +48,7 @@ def read_header(data: bytes, media_type: MediaType) -> ImageHeader:
     """Read no further than needed; no pixel is decoded.
 
     Raises:
-        PermanentError: `image_damaged`; also for a PDF, which is no picture.
+        PermanentError: `image_damaged`, also for a PDF, which is no picture; `image_too_complex`.
     """
     try:
         header = _READERS[media_type](data) if media_type in _READERS else None
@@ -58,12 +61,18 @@ def read_header(data: bytes, media_type: MediaType) -> ImageHeader:
 
 def _jpeg(data: bytes) -> ImageHeader | None:
     size, orientation, ended = None, 1, False
-    position = 2
+    position, scans = 2, 0
     while found := _JPEG_MARKER.search(data, position):
         marker = found[1][0]
         if marker == _JPEG_END:
             ended = True
             break
+        scans += marker == _JPEG_SCAN
+        if scans > _MOST_SCANS:
+            raise PermanentError(
+                f"The picture is made of more than {_MOST_SCANS} layers, as no camera does. Save it anew, send that.",
+                code="image_too_complex",
+            )
         (length,) = struct.unpack_from(">H", data, found.end())
         body = found.end() + 2
         if marker in _JPEG_SIZES and size is None:
