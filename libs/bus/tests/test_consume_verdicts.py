@@ -6,8 +6,10 @@ import time
 from itertools import pairwise
 
 import msgspec
+import nats.errors
 import pytest
 from nats.aio.msg import Msg
+from nats.js.kv import KeyValue
 
 from billow.bus import headers, verdict
 from billow.bus.connection import Bus
@@ -160,6 +162,38 @@ async def test_a_trial_that_ends_in_an_orderly_wait_is_not_the_last_one(bus: Bus
     async with consuming(bus, handler, spec=QUICK):
         await until(lambda: settled(bus))
     assert handled == 4
+    assert await dead_letters(bus) == 0
+
+
+async def test_a_trial_that_was_noted_without_an_answer_is_held_all_the_same(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = KeyValue.create
+    noted: list[str] = []
+
+    async def unanswered(self: KeyValue, key: str, value: bytes) -> int:
+        revision = await note(self, key, value)
+        noted.append(key)
+        if len(noted) == 1:
+            raise nats.errors.TimeoutError
+        return revision
+
+    monkeypatch.setattr(KeyValue, "create", unanswered)
+    handled = 0
+
+    async def handler(_: Delivery) -> None:
+        nonlocal handled
+        handled += 1
+
+    await publish_event(bus, make_submitted())
+    await change_consumer(bus, QUICK)
+    subscription = await bus.js.pull_subscribe_bind("ocr", "DOCUMENTS")
+    for _ in range(MAX_DELIVERIES):
+        await subscription.fetch(1, timeout=5)
+    async with consuming(bus, handler, spec=QUICK):
+        await until(lambda: settled(bus))
+    assert handled == 1
+    assert len(noted) == 2
     assert await dead_letters(bus) == 0
 
 

@@ -6,15 +6,18 @@ from datetime import UTC, datetime
 import pytest
 from nats.aio.client import Client
 
+from billow.bus import headers
 from billow.bus.connection import Bus
 from billow.bus.erasure import document_erasure, erase, state_erasure, stored_at, tenant_erasure
+from billow.bus.erasure import images as erasing_images
+from billow.bus.erasure import places as erasing_places
 from billow.bus.erasure.messages import first_sequence, subjects_of, walk
 from billow.bus.erasure.places import about, names
 from billow.bus.erasure.report import ErasureReport, Removed, new_report
 from billow.bus.erasure.watch import ErasureWatch
 from billow.bus.images import ImageStore
-from billow.bus.publish import publish_event
-from billow.bus.topology import DOCUMENTS
+from billow.bus.publish import publish, publish_event
+from billow.bus.topology import DEADLETTERS, DOCUMENTS
 from billow.runtime.errors import PermanentError
 from billow.schemas import codec
 from billow.schemas.events import Erased, ImageRef
@@ -101,6 +104,59 @@ async def test_a_newer_revision_keeps_what_is_its_when_the_old_one_expires(bus: 
         "documents.default.recognized.doc-1",
         "documents.default.submitted.doc-1",
     ]
+
+
+@pytest.mark.parametrize("before", ["an old original", "an empty bucket"])
+@pytest.mark.parametrize("moment", ["before the look", "after the look"])
+async def test_an_original_that_is_handed_in_after_a_tenant_was_erased_stays(
+    bus: Bus, stock: Client, monkeypatch: pytest.MonkeyPatch, before: str, moment: str
+) -> None:
+    """Its submission is not stated yet."""
+    images = ImageStore(stock)
+    await images.ensure_bucket(TENANT)
+    if before == "an old original":
+        await images.put(TENANT, "old/original", b"old")
+        await publish_event(bus, make_submitted("old"))
+    event = tenant_erasure(TENANT)
+    sequence = await state_erasure(bus, event)
+
+    async def look(bus_: Bus, stream: str, pattern: str, since: datetime) -> int | None:
+        if moment == "before the look":
+            await images.put(TENANT, "new/original", b"new")
+        found = await first_sequence(bus_, stream, pattern, since)
+        if moment == "after the look":
+            await images.put(TENANT, "new/original", b"new")
+        return found
+
+    monkeypatch.setattr(erasing_images, "first_sequence", look)
+    await erase(bus, event, sequence, await stored_at(bus, event, sequence))
+    assert await images.get(TENANT, "new/original") == b"new"
+    with pytest.raises(PermanentError, match="not in the store"):
+        await images.get(TENANT, "old/original")
+
+
+@pytest.mark.parametrize("held", [0, 1])
+async def test_a_dead_letter_that_comes_while_older_ones_expire_stays(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    async def die(document: str) -> None:
+        extra = {headers.DEAD_SUBJECT: f"documents.{TENANT}.submitted.{document}"}
+        subject = f"deadletters.{TENANT}.ocr.submitted"
+        await publish(bus, subject, document.encode(), message_id=None, stream=DEADLETTERS.name, extra=extra)
+
+    for _ in range(held):
+        await die("old")
+    border = datetime.now(UTC)
+
+    async def look(bus_: Bus, stream: str, pattern: str, since: datetime) -> int | None:
+        found = await first_sequence(bus_, stream, pattern, since)
+        if stream == DEADLETTERS.name:
+            await die("living")
+        return found
+
+    monkeypatch.setattr(erasing_places, "first_sequence", look)
+    await carry_out(bus, tenant_erasure(TENANT, before=border))
+    assert [found.data async for found in walk(bus, DEADLETTERS.name, ">")] == [b"living"]
 
 
 async def test_an_erasure_of_what_is_not_there_removes_nothing(bus: Bus) -> None:

@@ -10,9 +10,11 @@ from billow.bus.images import ImageStore
 from billow.bus.planning.apply import DestructiveError, apply_changes, apply_topology
 from billow.bus.planning.configs import Site
 from billow.bus.planning.plan import Change, make_plan
+from billow.bus.planning.server import Server
 from billow.bus.provision import ensure_consumer, provision
 from billow.bus.publish import publish_event
 from billow.bus.topology import BUCKETS, CONSUMERS, DOCUMENTS, OCR, RESULTS, STREAMS, inference_consumer
+from billow.runtime.errors import TransientError
 from billow.testkit.events import make_submitted
 
 MARKED = {"billow": "topology"}
@@ -86,11 +88,18 @@ async def test_a_consumer_that_differs_is_updated_where_it_is(bus: Bus) -> None:
     assert (info.config.ack_wait, info.num_pending) == (OCR.ack_wait, 1)
 
 
-async def test_a_consumer_that_must_be_made_anew_goes_on_where_it_was(bus: Bus) -> None:
+async def take_one(bus: Bus) -> str:
+    """Acknowledge the next event of the OCR service; returns its subject."""
+    subscription = await bus.js.pull_subscribe_bind(OCR.durable, OCR.stream)
+    (message,) = await subscription.fetch(1)
+    await message.ack_sync()
+    return message.subject
+
+
+async def odd_consumer(bus: Bus) -> Change:
+    """Of three documents one is done, by a consumer that has to be made anew."""
     for n in range(3):
         await publish_event(bus, make_submitted(f"doc-{n}"))
-    subscription = await bus.js.pull_subscribe_bind(OCR.durable, OCR.stream)
-    await (await subscription.fetch(1))[0].ack_sync()
     await bus.js.delete_consumer(OCR.stream, OCR.durable)
     odd = api.ConsumerConfig(
         name="ocr",
@@ -102,19 +111,50 @@ async def test_a_consumer_that_must_be_made_anew_goes_on_where_it_was(bus: Bus) 
         opt_start_seq=1,
     )
     await bus.js.add_consumer(OCR.stream, odd)
-    subscription = await bus.js.pull_subscribe_bind(OCR.durable, OCR.stream)
-    await (await subscription.fetch(1))[0].ack_sync()
+    await take_one(bus)
     (change,) = await changes(bus)
     assert change.action == "recreate"
+    return change
+
+
+async def test_a_consumer_that_must_be_made_anew_goes_on_where_it_was(bus: Bus) -> None:
+    change = await odd_consumer(bus)
     assert "max_waiting" in change.destroys
     with pytest.raises(DestructiveError, match="recreate consumer ocr"):
         await applied(bus)
     await applied(bus, allow_destructive=True)
     info = await bus.js.consumer_info(OCR.stream, OCR.durable)
     assert info.num_pending == 2
-    subscription = await bus.js.pull_subscribe_bind(OCR.durable, OCR.stream)
-    (message,) = await subscription.fetch(1)
-    assert message.subject.endswith(".doc-1")
+    assert (await take_one(bus)).endswith(".doc-1")
+
+
+@pytest.mark.parametrize("by", ["apply", "a service that starts"])
+async def test_a_recreation_that_broke_off_goes_on_where_the_consumer_was_whoever_makes_it_again(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    change = await odd_consumer(bus)
+
+    async def broken_off(*_: object) -> bool:
+        raise TransientError("NATS does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Server, "make_consumer", broken_off)
+        with pytest.raises(TransientError):
+            await apply_changes(bus, [change], allow_destructive=True)
+    assert [said(each)[:2] for each in await changes(bus)] == [("create", "ocr")]
+    await (applied(bus) if by == "apply" else provision(bus))
+    assert (await take_one(bus)).endswith(".doc-1")
+    assert await changes(bus) == ()
+
+
+async def test_a_place_counts_for_the_recreation_that_noted_it_only(bus: Bus) -> None:
+    await odd_consumer(bus)
+    await applied(bus, allow_destructive=True)
+    await take_one(bus)
+    await bus.js.delete_consumer(OCR.stream, OCR.durable)
+    await applied(bus)
+    # Deleted by hand it begins at the beginning, as ever.
+    assert (await take_one(bus)).endswith(".doc-0")
 
 
 async def test_what_we_made_and_declare_no_more_is_deleted_only_with_a_word(bus: Bus) -> None:

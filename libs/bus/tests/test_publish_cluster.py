@@ -1,11 +1,14 @@
+# pyright: reportUnknownMemberType=false
 """Stating an event where each message has three copies, which takes a moment."""
 
 import asyncio
 import contextlib
+from collections.abc import AsyncGenerator
 
 from billow.bus.connection import Bus
 from billow.bus.provision import provision
 from billow.bus.publish import publish_event
+from billow.bus.topology import DOCUMENTS
 from billow.runtime.errors import TransientError
 from billow.testkit.cluster import NODES, Hub
 from billow.testkit.consuming import until
@@ -13,18 +16,40 @@ from billow.testkit.events import make_submitted
 from billow.testkit.workstation import DOMAIN
 
 
-async def test_what_is_said_again_while_it_is_being_stored_is_stored_once_and_nobody_is_refused(hub: Hub) -> None:
-    """As a redelivery does that overtakes an attempt whose acknowledgement was lost with a leader."""
+@contextlib.asynccontextmanager
+async def provisioned(hub: Hub) -> AsyncGenerator[Bus]:
     async with await Bus.connect(hub.url, name="test", domain=DOMAIN) as bus:
 
-        async def provisioned() -> bool:
+        async def made() -> bool:
             with contextlib.suppress(TransientError):
                 await provision(bus, replicas=NODES)
                 return True
             return False
 
-        await until(provisioned, 60)
+        await until(made, 60)
+        yield bus
+
+
+async def test_what_is_said_again_while_it_is_being_stored_is_stored_once_and_nobody_is_refused(hub: Hub) -> None:
+    """As a redelivery does that overtakes an attempt whose acknowledgement was lost with a leader."""
+    async with provisioned(hub) as bus:
         for number in range(10):
             event = make_submitted(f"doc-{number}")
             sequences = await asyncio.gather(*(publish_event(bus, event) for _ in range(20)))
             assert len(set(sequences)) == 1
+
+
+async def test_what_is_said_again_at_a_server_that_is_behind_is_stored_once(hub: Hub) -> None:
+    """As a redelivery does that comes to a process at another server than the first one."""
+    async with provisioned(hub) as bus:
+        cluster = (await bus.js.stream_info(DOCUMENTS.name)).cluster
+        assert cluster is not None and cluster.leader is not None
+        leader = hub.node(cluster.leader)
+        urls = hub.url.split(",")
+        async with (
+            await Bus.connect(urls[leader], name="leader", domain=DOMAIN) as first,
+            await Bus.connect(urls[leader - 1], name="follower", domain=DOMAIN) as second,
+        ):
+            for number in range(300):
+                event = make_submitted(f"doc-{number}")
+                assert await publish_event(first, event) == await publish_event(second, event)

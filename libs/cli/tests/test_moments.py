@@ -29,6 +29,12 @@ def test_what_is_no_moment_names_its_option(text: str) -> None:
         moment(text, "--until", NOW)
 
 
+@pytest.mark.parametrize("text", ["999999d", "99999999999w"])
+def test_longer_ago_than_there_are_dates_names_its_option(text: str) -> None:
+    with pytest.raises(UsageError, match=f"--since {text}"):
+        moment(text, "--since", NOW)
+
+
 def test_a_rate_is_per_second_unless_it_says_otherwise() -> None:
     assert [rate("20"), rate("20/s"), rate("600/m"), rate("600/min"), rate("1800/h")] == [20, 20, 10, 10, 0.5]
     for text in ("fast", "0/s", "3/w", "-1"):

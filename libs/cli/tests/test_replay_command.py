@@ -21,7 +21,7 @@ from rich.console import Console
 from billow.bus.connection import Bus
 from billow.bus.history import History
 from billow.bus.outcome import latest_record
-from billow.bus.publish import publish_event
+from billow.bus.publish import events, publish_event
 from billow.bus.replay.book import ReplayBook
 from billow.bus.topology import RUNS
 from billow.cli.commands import replay, replay_runs
@@ -82,6 +82,12 @@ class Shell:
     def said(self) -> str:
         assert isinstance(self.out.file, io.StringIO)
         return self.out.file.getvalue()
+
+    @property
+    def told(self) -> str:
+        """Beside the output."""
+        assert isinstance(self.err.file, io.StringIO)
+        return self.err.file.getvalue()
 
     async def start(self, shown: Shown | None = None, **request: object) -> bool:
         asked = msgspec.convert({"start": "recognized", "models": ASK_NEW, **request}, Request)
@@ -242,6 +248,18 @@ async def test_into_the_record_promotes_at_the_end(shell: Shell, bus: Bus, store
         return all(record is not None and record.promoted_from == "into-1" for record in records.values())
 
     await until(promoted)
+
+
+async def test_a_run_that_was_taken_back_stays_so_when_somebody_looks_at_it_again(shell: Shell, bus: Bus) -> None:
+    await make_records(bus, "back", count=1)
+    await shell.start(tenant="back", run_id="back-1", into="record")
+    await replay_runs.promote("back-1", (), undo=True, table=False, out=shell.out, err=shell.err)
+    again = Shell()
+    assert await replay.resume("back-1", Shown(table=False), again.out, again.err)
+    assert again.report().completed == 1
+    assert "The records are as they were." in again.told
+    found = [event.promotion async for event in events(bus, Promoted, "back", "back-0")]
+    assert sorted(found) == ["back-1-p1", "back-1-u1"]
 
 
 async def test_from_the_submission_everything_is_done_anew(shell: Shell, stack: Stack, bus: Bus, store: Store) -> None:

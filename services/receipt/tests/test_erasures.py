@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
+import pytest
 import pytest_asyncio
 from nats.aio.msg import Msg
 
@@ -44,7 +45,7 @@ from billow.bus.topology import (
     SHADOWS,
 )
 from billow.schemas import codec, subjects
-from billow.schemas.events import ImageRef, Recognized, Submitted, event_id
+from billow.schemas.events import Erased, ImageRef, Recognized, Submitted, event_id
 from billow.schemas.inference import ClassifyTokens, InferenceResult, InferenceWork
 from billow.schemas.labels import Task
 from billow.schemas.record import Failure
@@ -342,6 +343,27 @@ async def test_an_erasure_that_nobody_carried_out_is_done_when_the_service_is_ba
     assert await traces(bus, MARK) == []
 
 
+@pytest.mark.parametrize("erase", [document_erasure(TENANT, "doc-1"), tenant_erasure(TENANT)])
+async def test_what_is_submitted_after_a_restore_is_new_also_where_the_stream_ended_later_once(
+    bus: Bus, store: Store, erase: Erased
+) -> None:
+    # Erased at a place that the stream does not have any more, since it comes from a backup of before.
+    await Tombstones(store.engine).bury(erase, 5_000, datetime.now(UTC) - timedelta(hours=1))
+    handler = ReceiptHandler(bus, store, min_confidence=0.7)
+    async with (
+        forgetting(bus, store.engine, again=0.2, sweep=0) as erasures,
+        consuming(bus, erasures.guarded(handler.on_analyzed), RECEIPT),
+    ):
+        moment = datetime.now(UTC)
+        await publish_event(bus, make_submitted("doc-1", occurred_at=moment))
+        analyzed = make_analyzed("doc-1")
+        origin = msgspec.structs.replace(analyzed.origin, submitted_at=moment)
+        await publish_event(bus, msgspec.structs.replace(analyzed, origin=origin))
+        await until(lambda: settled(bus, RECEIPT))
+    assert await store.get(TENANT, "doc-1") is not None
+    assert await find_event(bus, Submitted, TENANT, "doc-1", 1) is not None
+
+
 async def test_a_tenant_goes_whole_and_another_stays(
     bus: Bus, store: Store, service: None, embedded_server: EmbeddedServer
 ) -> None:
@@ -361,7 +383,10 @@ async def test_a_tenant_goes_whole_and_another_stays(
     assert await traces(bus, MARK) == []
     assert sorted(await traces(bus, OTHER)) == others
     assert await store.count() == await store.count("other") == 3
-    assert not (embedded_server.store_dir / "jetstream" / "$G" / "streams" / f"OBJ_IMAGES_{TENANT}").exists()
+    # The bucket stays, empty: an original that is handed in meanwhile has its place.
+    assert (await bus.js.stream_info(f"OBJ_IMAGES_{TENANT}")).state.bytes == 0
+    bucket = embedded_server.store_dir / "jetstream" / "$G" / "streams" / f"OBJ_IMAGES_{TENANT}"
+    assert not list(files_with(bucket, MARK))
     await publish_event(bus, make_submitted("doc-3"))
     await publish_event(bus, make_analyzed("doc-3"))
     await settle(bus)

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from billow.bus.connection import Bus
+from billow.bus.history import History
 from billow.bus.outcome import latest_record
 from billow.bus.publish import publish, publish_event
 from billow.bus.topology import DOCUMENTS, RECEIPT, RECEIPT_CANCELLATIONS, RECEIPT_FAILURES, RECEIPT_PROMOTIONS
@@ -25,6 +26,7 @@ from billow.services.receipt.handlers import ReceiptHandler
 from billow.services.receipt.places import Place, beside, clear
 from billow.services.receipt.proof import Proof, Report
 from billow.services.receipt.store import Store
+from billow.services.receipt.tombstones import Tombstones
 from billow.testkit.consuming import consuming, settled, until
 from billow.testkit.events import (
     make_analyzed,
@@ -281,6 +283,11 @@ async def test_what_was_erased_stays_erased_until_it_is_handed_in_again(bus: Bus
     report = await rebuilt(bus, place)
     assert (report.differences, report.equal, report.erasures) == ([], 3, 1)
     assert report.proven
+    # When it was erased the server says, whatever the clock of who asked for it.
+    (erased,) = await History(bus).page("documents.default.erased.doc-1")
+    async with beside(place).opened() as engine:
+        (tombstone,) = await Tombstones(engine).about("default", "doc-1")
+    assert (tombstone.sequence, tombstone.erased_at) == (erased.sequence, erased.at)
 
 
 async def test_an_outcome_out_of_turn_does_not_win(bus: Bus, store: Store, place: Place) -> None:

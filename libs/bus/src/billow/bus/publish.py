@@ -16,7 +16,9 @@ from billow.bus import headers
 from billow.bus.acks import store
 from billow.bus.connection import Bus
 from billow.bus.faults import BusyError, translated
+from billow.bus.history import History
 from billow.bus.pressure import pressure_of
+from billow.bus.replicas import first_from
 from billow.bus.topology import DOCUMENTS, RUNS
 from billow.runtime import trace
 from billow.runtime.errors import PermanentError, TransientError
@@ -30,6 +32,8 @@ PATIENCE_SECONDS = 10.0
 _ACK_SECONDS = 4.0
 _LAST_ACK_SECONDS = 1.0
 """What an attempt has at least, also the last one."""
+_BEHIND_SECONDS = 2.0
+"""How long a replica may be behind until what it does not have counts as taken out."""
 _OF_SUBJECT = "per subject"
 """How the server says that other subjects of the stream may have room."""
 _PAUSES = (0.1, 0.25, 0.5, 1.0)
@@ -168,12 +172,7 @@ async def _is_gone(bus: Bus, stream: str, sequence: int) -> bool:
     """Whether a message that was stored has been taken out; work that was done is, so of a work queue nobody asks."""
     if stream not in (DOCUMENTS.name, RUNS.name):
         return False
-    with translated(f"reading {stream}"):
-        try:
-            await bus.js.get_msg(stream, seq=sequence, direct=True)
-        except nats.js.errors.NotFoundError:
-            return True
-    return False
+    return await first_from(History(bus, stream), sequence, patience=_BEHIND_SECONDS) != sequence
 
 
 def _stream(run_id: str | None) -> str:

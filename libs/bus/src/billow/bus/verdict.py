@@ -79,10 +79,12 @@ class Verdicts:
             await self._attempt(message, delivery)
             return
         async with self._trial:
+            # Before it is noted: a note that nobody acknowledged may be stored, and ends with the excuse.
+            self._on_trial = message
             if await self._waits.begin_trial(message):
-                self._on_trial = message
                 await self._attempt(message, delivery)
             else:
+                self._on_trial = None
                 await self._bury(message, too_many_deliveries(failures, self._service), None)
 
     async def _excuse(self, message: Msg) -> None:

@@ -18,7 +18,10 @@ def moment(text: str, option: str, now: datetime) -> datetime:
         UsageError: neither; the message names `option`.
     """
     if match := _SPAN.fullmatch(text.strip()):
-        return now - timedelta(seconds=_seconds(match))
+        try:
+            return now - timedelta(seconds=_seconds(match))
+        except OverflowError as e:
+            raise UsageError(f"{option} {text}: there are no dates that long ago; leave it out for all.") from e
     try:
         found = datetime.fromisoformat(text.strip())
     except ValueError as e:

@@ -7,7 +7,17 @@ from collections.abc import AsyncGenerator
 import msgspec
 
 from billow.bus import objects
-from billow.bus.erasure.messages import AT_ONCE, Found, drop_stream, object_name, purge, scan, subjects_of, walk
+from billow.bus.erasure.messages import (
+    AT_ONCE,
+    Found,
+    end_of,
+    first_sequence,
+    object_name,
+    purge,
+    scan,
+    subjects_of,
+    walk,
+)
 from billow.bus.erasure.reach import Reach
 from billow.bus.erasure.tally import Tally
 from billow.bus.objects import ObjectInfo
@@ -22,7 +32,7 @@ _decoder = msgspec.json.Decoder(ObjectInfo)
 
 
 async def erase_images(tally: Tally, reach: Reach) -> None:
-    """Remove the objects that an erasure reaches; of a tenant without newer documents the whole bucket.
+    """Remove the objects that an erasure reaches; of a tenant without newer ones all at once. The bucket stays.
 
     An object goes that a submission named that goes, or whose name begins with the id of the document, if it was stored
     before the erasure. Chunks go first: what is cut off by a crash is found again by its description.
@@ -32,8 +42,12 @@ async def erase_images(tally: Tally, reach: Reach) -> None:
     """
     bucket = images_bucket(reach.tenant)
     if reach.document_id is None and not reach.partial and not reach.new:
-        await _drop_bucket(tally, bucket)
-        return
+        stream = objects.stream_name(bucket)
+        # Before the question: a newer original may be of a submission that is about to be stated.
+        end = await end_of(tally.bus, stream)
+        if await first_sequence(tally.bus, stream, ">", reach.time) is None:
+            await _empty_bucket(tally, bucket, end)
+            return
     keys = reach.keys
 
     async def consider(found: Found) -> None:
@@ -51,17 +65,17 @@ async def erase_images(tally: Tally, reach: Reach) -> None:
     await asyncio.gather(*map(consider, part))
 
 
-async def _drop_bucket(tally: Tally, bucket: str) -> None:
+async def _empty_bucket(tally: Tally, bucket: str, end: int) -> None:
     stream = objects.stream_name(bucket)
     size, number = 0, 0
     async with contextlib.aclosing(scan(tally.bus, stream, f"$O.{bucket}.M.>")) as messages:
         async for found in messages:
             info = _read(found)
-            if info is None or not info.deleted:
+            if found.sequence <= end and (info is None or not info.deleted):
                 number += 1
                 size += (info.size or 0) if info is not None else 0
     if not tally.dry:
-        await drop_stream(tally.bus, stream)
+        await purge(tally.bus, stream, ">", before=end + 1)
     await tally.add(PLACE, number, size)
 
 

@@ -62,6 +62,7 @@ class _Raw(msgspec.Struct):
 
 class _State(msgspec.Struct):
     bytes: int = 0
+    last_seq: int = 0
     num_subjects: int = 0
     subjects: dict[str, int] | None = None
 
@@ -122,19 +123,23 @@ async def purge(bus: Bus, stream: str, pattern: str, *, before: int | None = Non
     return answer.purged if answer is not None else 0
 
 
-async def drop_stream(bus: Bus, stream: str) -> bool:
-    """Delete a stream and its files. False if there is none.
+async def size_of(bus: Bus, stream: str) -> int:
+    """bytes that the stream holds, 0 where there is none. Raises TransientError when the server does not answer."""
+    return (await _state(bus, stream)).bytes
+
+
+async def end_of(bus: Bus, stream: str) -> int:
+    """Sequence of the last message that was ever stored, 0 for none.
 
     Raises:
         TransientError: the server did not answer.
     """
-    return await _ask(bus, "STREAM.DELETE", stream, {}) is not None
+    return (await _state(bus, stream)).last_seq
 
 
-async def size_of(bus: Bus, stream: str) -> int:
-    """bytes that the stream holds, 0 where there is none. Raises TransientError when the server does not answer."""
+async def _state(bus: Bus, stream: str) -> _State:
     answer = await _ask(bus, "STREAM.INFO", stream, {})
-    return answer.state.bytes if answer is not None and answer.state is not None else 0
+    return answer.state if answer is not None and answer.state is not None else _State()
 
 
 async def subjects_of(bus: Bus, stream: str, pattern: str) -> dict[str, int]:

@@ -8,7 +8,7 @@ import msgspec
 
 from billow.bus import headers
 from billow.bus.deadletters import read_dead_letter
-from billow.bus.erasure.messages import Found, first_sequence, purge, scan, subjects_of, walk
+from billow.bus.erasure.messages import Found, end_of, first_sequence, purge, scan, subjects_of, walk
 from billow.bus.erasure.reach import Reach
 from billow.bus.erasure.tally import Tally
 from billow.bus.routes import TASKS
@@ -148,8 +148,10 @@ async def _clear_older(tally: Tally, reach: Reach, place: str, stream: str, patt
     """Of a larger erasure take out what was stored before; returns from where on to look at each, None for nowhere."""
     if reach.document_id is not None:
         return 1
+    # Before the question: what is stored after it is not older.
+    end = await end_of(tally.bus, stream)
     border = await first_sequence(tally.bus, stream, pattern, reach.time)
-    await tally.clear(place, stream, pattern, each=False, before=border)
+    await tally.clear(place, stream, pattern, each=False, before=end + 1 if border is None else border)
     return border
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from billow.bus import headers
@@ -168,13 +168,14 @@ async def measure(bus: Bus, event: Erased, sequence: int, stored_at: datetime) -
     return reach
 
 
-async def is_new(bus: Bus, event: Event, *, after: int, since: datetime | None) -> bool:
+async def is_new(bus: Bus, event: Event, *, after: int, erased_at: datetime, since: datetime | None) -> bool:
     """Whether the document of this event was submitted after an erasure, and so is another one.
 
     Args:
         bus: where submissions are.
         event: any about the document; that of a run is judged by its document.
         after: place of the erasure in the stream.
+        erased_at: when it was stored there.
         since: where the erasure is only about what was submitted before then.
 
     Raises:
@@ -187,6 +188,9 @@ async def is_new(bus: Bus, event: Event, *, after: int, since: datetime | None) 
         if first is None:
             return False
         start = first
+    elif first := await first_sequence(bus, DOCUMENTS.name, subject, erased_at + timedelta(microseconds=1)):
+        # In a stream that was restored from a backup the erasure has no place: only its time is left.
+        start = min(start, first)
     said = submitted_at(event) if event.run_id is None else None
     async with contextlib.aclosing(walk(bus, DOCUMENTS.name, subject, start=start)) as messages:
         async for found in messages:

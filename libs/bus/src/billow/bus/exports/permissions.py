@@ -229,7 +229,7 @@ def _reading_originals(may: Collected) -> None:
 
 def _erasing(may: Collected, own: Sequence[str]) -> None:
     """Carry out erasures: find and remove what a document left in any stream or bucket, and report it."""
-    may.api("STREAM.LIST", *(f"STREAM.{verb}.*" for verb in ("INFO", "PURGE", "MSG.GET", "MSG.DELETE", "DELETE")))
+    may.api("STREAM.LIST", *(f"STREAM.{verb}.*" for verb in ("INFO", "PURGE", "MSG.GET", "MSG.DELETE")))
     may.api(
         "DIRECT.GET.*",
         "DIRECT.GET.*.>",
@@ -237,8 +237,7 @@ def _erasing(may: Collected, own: Sequence[str]) -> None:
         *(f"CONSUMER.{verb}.*.>" for verb in ("CREATE", "INFO", "MSG.NEXT", "DELETE")),
     )
     may.publish("$O.>", "cancelled.*.*").put(f"{REPLAYS.name}.>", f"{ERASURES.name}.>")
-    # Never a stream of ours as a whole, nor another service's place in it.
-    may.no_api(*(f"STREAM.DELETE.{name}" for name in (*(s.name for s in STREAMS), *(b.stream for b in BUCKETS))))
+    # Never another service's place in a stream.
     for spec in (spec for spec in CONSUMERS if spec.durable not in own):
         _not_consuming(may, spec)
     may.hear(f"documents.*.{EVENT_NAMES[Erased]}.*")

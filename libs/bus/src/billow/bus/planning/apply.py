@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from billow.bus.connection import Bus
-from billow.bus.planning.configs import Config, Site, consumer_config, creation
+from billow.bus.planning.configs import Site, consumer_config, creation
 from billow.bus.planning.differences import differences, merged
+from billow.bus.planning.places import forget_place, note_place, noted_place
 from billow.bus.planning.plan import Change, make_plan
 from billow.bus.planning.server import Server
-from billow.bus.topology import INFERENCE, ConsumerSpec
+from billow.bus.topology import ConsumerSpec
 from billow.runtime.errors import UsageError
 
 log = structlog.get_logger()
@@ -77,7 +78,8 @@ async def change_consumer(bus: Bus, spec: ConsumerSpec) -> None:
     """
     server, config = Server(bus), consumer_config(spec)
     if (found := await server.consumer(spec.stream, spec.durable)) is None:
-        await server.make_consumer(spec.stream, creation(config), "create")
+        place = await noted_place(server, spec.stream, spec.durable)
+        await server.make_consumer(spec.stream, creation(config) | place, "create")
     elif differences(config, found["config"]):
         await server.make_consumer(spec.stream, merged(config, found["config"]), "update")
 
@@ -92,19 +94,14 @@ async def _change_stream(server: Server, change: Change) -> None:
 
 
 async def _change_consumer(server: Server, change: Change) -> None:
-    config = change.config
+    stream, name = change.stream, change.name
+    if change.action == "update":
+        await server.make_consumer(stream, change.config, "update")
+        return
     if change.action == "recreate":
-        config = config | await _position(server, change)
+        await note_place(server, stream, name)
     if change.action in {"recreate", "delete"}:
-        await server.find(f"CONSUMER.DELETE.{change.stream}.{change.name}")
+        await server.find(f"CONSUMER.DELETE.{stream}.{name}")
     if change.action != "delete":
-        await server.make_consumer(change.stream, config, "update" if change.action == "update" else "create")
-
-
-async def _position(server: Server, change: Change) -> Config:
-    """Where a consumer goes on that is made anew: at the first message that has no outcome yet."""
-    found = await server.consumer(change.stream, change.name)
-    # A work queue holds only what has no outcome, and its consumers begin at the beginning.
-    if found is None or change.stream == INFERENCE.name:
-        return {}
-    return {"deliver_policy": "by_start_sequence", "opt_start_seq": found["ack_floor"]["stream_seq"] + 1}
+        await server.make_consumer(stream, change.config | await noted_place(server, stream, name), "create")
+    await forget_place(server, stream, name)

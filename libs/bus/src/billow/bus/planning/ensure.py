@@ -8,6 +8,7 @@ import structlog
 
 from billow.bus.planning.configs import Config, creation
 from billow.bus.planning.differences import differences, merged
+from billow.bus.planning.places import noted_place
 from billow.bus.planning.server import Answer, Server
 from billow.runtime.errors import PermanentError, TransientError
 
@@ -54,7 +55,9 @@ async def ensure_consumer_of(server: Server, stream: str, wanted: Config) -> boo
     found = await server.consumer(stream, name)
     if found is None:
         try:
-            return await server.make_consumer(stream, creation(wanted), "create")
+            # An operator's change may have broken off in between.
+            place = await noted_place(server, stream, name)
+            return await server.make_consumer(stream, creation(wanted) | place, "create")
         except PermanentError:
             # Another process, with other settings, may have been quicker.
             found = await server.consumer(stream, name)

@@ -96,8 +96,10 @@ class ReplayBook:
                 found.append(await self.get(spec.run_id))
         return found
 
-    async def write(self, run: Run, state: ReplayState) -> Run:
+    async def write(self, run: Run, state: ReplayState, *, driver: str = "") -> Run:
         """Put a new state in the place of the one of `run`.
+
+        `driver` is who writes, where that drives the run: its last state does not name it any more.
 
         Raises:
             TakenOverError: somebody else wrote since.
@@ -107,10 +109,10 @@ class ReplayBook:
             version = await put(self._bus, REPLAYS_BUCKET, f"{run.spec.run_id}.state", data, expected=run.version)
         except WrongRevisionError as e:
             there = await self._read(f"{run.spec.run_id}.state", ReplayState)
-            if there is None or not _is_ours(there[0], run.state, state):
+            if there is None or not (there[0] == state or _is_ours(there[0], run.state, state, driver)):
                 raise TakenOverError(f"Run {run.spec.run_id} was taken over by another command; this one ends.") from e
             # Our own earlier write, stored by a server that could not say so before it stopped.
-            return await self.write(Run(run.spec, there[0], there[1]), state)
+            return await self.write(Run(run.spec, there[0], there[1]), state, driver=driver)
         return Run(run.spec, state, version)
 
     async def order(self, run_id: str) -> Order:
@@ -121,6 +123,19 @@ class ReplayBook:
     async def give_order(self, run_id: str, order: Order) -> None:
         """Tell its driver what to do; it looks twice a second."""
         await put(self._bus, REPLAYS_BUCKET, f"{run_id}.order", codec.encode(ReplayOrder(order=order)))
+
+    async def take_up(self, run_id: str) -> bool:
+        """Tell its driver to go on; False where it was told to cancel, which stays so."""
+        found = await self._read(f"{run_id}.order", ReplayOrder)
+        if found is not None and found[0].order == "cancel":
+            return False
+        order, expected = codec.encode(ReplayOrder(order="run")), 0 if found is None else found[1]
+        try:
+            await put(self._bus, REPLAYS_BUCKET, f"{run_id}.order", order, expected=expected)
+        except WrongRevisionError:
+            # An order that was given at this moment counts.
+            return await self.take_up(run_id)
+        return True
 
     async def report(self, run_id: str) -> ReplayReport | None:
         """What came of it, None until it is finished."""
@@ -167,6 +182,7 @@ def _asked(spec: ReplaySpec) -> ReplaySpec:
     )
 
 
-def _is_ours(there: ReplayState, before: ReplayState, after: ReplayState) -> bool:
+def _is_ours(there: ReplayState, before: ReplayState, after: ReplayState, driver: str) -> bool:
     """Whether who drives the run wrote what is there: nobody else writes under its name without another status."""
-    return bool(after.driver) and there.driver == after.driver and there.status in (before.status, after.status)
+    driver = driver or after.driver
+    return bool(driver) and there.driver == driver and there.status in (before.status, after.status)

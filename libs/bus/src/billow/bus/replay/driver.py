@@ -16,8 +16,8 @@ from billow.bus.replay.book import ReplayBook, Run
 from billow.bus.replay.pace import Pace
 from billow.bus.replay.progress import OutcomeCount, Outcomes, inputs, is_idle
 from billow.bus.replay.selection import UNREADABLE, Selection, key_of, select
-from billow.bus.replay.sending import Outgoing, send, under_run
-from billow.runtime.errors import BillowError, TransientError
+from billow.bus.replay.sending import Outgoing, Sent, send, under_run
+from billow.runtime.errors import BillowError, TransientError, UsageError
 from billow.runtime.tasks import end_tasks
 from billow.schemas.codec import CodecError
 from billow.schemas.replay import Order, ReplaySpec, ReplayState, Status
@@ -61,6 +61,8 @@ class ReplayDriver:
         self._outcomes = Outcomes(bus, run.spec.run_id)
         self._counts = tuple(OutcomeCount(bus, run.spec.run_id, name) for name in ("completed", "failed"))
         self._completed = self._failed = 0
+        self._given_up = 0
+        """How many had no outcome when nothing was under way: they were erased or cancelled, and get none."""
         self._stated = self._doubled = 0
         """Outcomes as they were counted last, and those of them beyond the first of their documents."""
         self._sent: set[str] = set()
@@ -68,6 +70,8 @@ class ReplayDriver:
         self._state = run.state
         self._order: Order = "run"
         self._changed = asyncio.Event()
+        self._ordered = asyncio.Event()
+        """Set once it is told to pause or cancel."""
         self._began: float | None = None
         self._active_before = run.state.active_s
         self._last_outcome = 0.0
@@ -77,6 +81,7 @@ class ReplayDriver:
 
         Raises:
             TakenOverError: another driver drives it now.
+            UsageError: it was cancelled.
             TransientError: NATS did not answer at the beginning; later it is waited for.
         """
         await self._take()
@@ -98,14 +103,19 @@ class ReplayDriver:
             for count in self._counts:
                 await count.close()
         await self._settle()
+        if self._order == "run":
+            self._state = msgspec.structs.replace(self._state, unanswered=max(0, self._without_outcome))
         await self._keep(self._now("finished" if self._order == "run" else _ENDS[self._order]))
         return self._state
 
     async def _take(self) -> None:
         """Find out how far it is, and say that we drive it."""
-        taken = msgspec.structs.replace(self._run.state, status="running", driver=self._driver, updated_at=_utc_now())
-        await self._book.give_order(self._spec.run_id, "run")
-        await self._keep(taken)
+        before = msgspec.structs.replace(self._run.state, updated_at=_utc_now())
+        if not await self._book.take_up(self._spec.run_id):
+            # Its driver died before it could say so.
+            await self._keep(msgspec.structs.replace(before, status="cancelled", driver=""))
+            raise UsageError(f"Run {self._spec.run_id} was cancelled; begin another one.")
+        await self._keep(msgspec.structs.replace(before, status="running", driver=self._driver))
         selection: Selection = await select(self._bus, self._spec)
         self._sent = await inputs(self._bus, self._spec)
         await self._settle()
@@ -121,7 +131,11 @@ class ReplayDriver:
 
     @property
     def _under_way(self) -> int:
-        """Documents without an outcome, or more where one was stated twice."""
+        """Documents that may still get their outcome, or fewer where one was stated twice."""
+        return self._without_outcome - self._given_up
+
+    @property
+    def _without_outcome(self) -> int:
         return len(self._sent) - self._completed - self._failed
 
     async def _send_all(self) -> None:
@@ -161,40 +175,49 @@ class ReplayDriver:
         await pace.take(len(events))
         if self._order != "run":
             return
-        while True:
-            try:
-                sent = await send(self._bus, events)
-                break
-            except TransientError as e:
-                log.warning("waiting to send on", reason=str(e))
-                await asyncio.sleep(e.delay)
+        while (sent := await self._try(events)) is None:
+            if self._order != "run":
+                return
         self._sent |= keys - {key_of(subject) for subject in sent.refused}
         refused, cursor = self._state.refused + len(sent.refused), portion[-1].sequence
         self._state = msgspec.structs.replace(self._state, refused=refused, cursor=cursor)
 
+    async def _try(self, events: list[Outgoing]) -> Sent | None:
+        """None where not all are stored yet; the rest is sent again."""
+        try:
+            return await send(self._bus, events)
+        except TransientError as e:
+            log.warning("waiting to send on", reason=str(e))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(e.delay):
+                    await self._ordered.wait()
+            return None
+
     async def _await_room(self, count: int) -> None:
         most = max(self._spec.in_flight, count)
-        await self._await(lambda: self._under_way + count <= most)
+        idle = 0
+        while self._order == "run" and self._under_way + count > most:
+            idle = await self._wait(idle)
+            if idle >= _IDLE_LOOKS:
+                # By the count, which an erasure makes smaller too.
+                self._given_up = self._without_outcome
 
-    async def _await(self, condition: Callable[[], bool]) -> None:
-        while self._order == "run" and not condition():
-            self._changed.clear()
-            await self._changed.wait()
+    async def _wait(self, idle: int) -> int:
+        """Until something changed, or for a while; returns how often in a row nothing was under way."""
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(_IDLE_SECONDS):
+                await self._changed.wait()
+        except TimeoutError:
+            return idle + 1 if await self._is_idle() else 0
+        return 0
 
     async def _await_outcomes(self) -> None:
         """Until every document has one, or nobody works on any: one that was cancelled meanwhile never gets one."""
         idle = 0
         while self._order == "run" and not await self._all_answered():
-            self._changed.clear()
-            try:
-                async with asyncio.timeout(_IDLE_SECONDS):
-                    await self._changed.wait()
-                idle = 0
-            except TimeoutError:
-                idle = idle + 1 if await self._is_idle() else 0
+            idle = await self._wait(idle)
             if idle >= _IDLE_LOOKS:
-                await self._settle()
-                self._state = msgspec.structs.replace(self._state, unanswered=self._under_way)
                 return
 
     async def _all_answered(self) -> bool:
@@ -233,6 +256,7 @@ class ReplayDriver:
             except TransientError as e:
                 log.debug("cannot see orders", reason=str(e))
             await asyncio.sleep(_ORDER_SECONDS if self._order == "run" else 0)
+        self._ordered.set()
         self._changed.set()
         # Whoever sends ends by itself.
         await asyncio.Event().wait()
@@ -261,7 +285,7 @@ class ReplayDriver:
         )
 
     async def _keep(self, state: ReplayState) -> None:
-        self._run = await self._book.write(self._run, state)
+        self._run = await self._book.write(self._run, state, driver=self._driver)
         self._state = state
         if self._progress is not None:
             self._progress(state)

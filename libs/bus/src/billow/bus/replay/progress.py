@@ -113,5 +113,9 @@ async def is_idle(bus: Bus) -> bool:
 
 async def _is_done(bus: Bus, spec: ConsumerSpec) -> bool:
     with translated(f"looking how far {spec.durable} is"):
-        info = await bus.js.consumer_info(spec.stream, spec.durable)
+        try:
+            info = await bus.js.consumer_info(spec.stream, spec.durable)
+        except nats.js.errors.NotFoundError:
+            # Its service never ran, so it has nothing in hand.
+            return True
     return not info.num_pending and not info.num_ack_pending

@@ -1,5 +1,6 @@
 """A run's records made official, as new events, and taken back."""
 
+import contextlib
 from collections.abc import AsyncGenerator, Collection, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -26,12 +27,14 @@ from billow.schemas.replay import PromotionResult, PromotionState
 _LEFT = 1_000
 _SINCE = "promoted since by {}"
 _NO_RECORD = "it had no record before"
-_CHANGED = "its record was changed since"
+_IN_BETWEEN = "another promotion came in between; do it again if this one is to count"
 
 
 class _Peek(msgspec.Struct):
     promotion: str = ""
     revision: int = 1
+    from_run: str = ""
+    undoes: str | None = None
 
 
 class _Case(NamedTuple):
@@ -70,9 +73,15 @@ class _Tally:
         """Raises TransientError."""
         sent = await send(self._bus, outgoing)
         self.stated += sent.stored
-        self.known += sent.known
+        self.known += sent.known - len(sent.others)
         for subject in sent.refused:
             self.leave(key_of(subject), "the event would be too large")
+        lasts = await History(self._bus).newest(sent.others, patience=PATIENCE_SECONDS)
+        for subject in sent.others:
+            if (last := lasts.get(subject)) is not None and _peek(last).promotion == self.promotion:
+                self.known += 1
+            else:
+                self.leave(key_of(subject), _IN_BETWEEN)
 
     def result(self) -> PromotionResult:
         return PromotionResult(
@@ -111,7 +120,7 @@ async def promote(bus: Bus, run: Run, documents: Collection[str] = ()) -> Promot
 async def undo(bus: Bus, run: Run, documents: Collection[str] = ()) -> PromotionResult:
     """Bring back the records that were official before; may be repeated as `promote`.
 
-    Left as they are: documents that were promoted or changed since, and those that had no record before.
+    Left as they are: documents that were promoted since from another run, and those that had no record before.
 
     Raises:
         UsageError: the run was never promoted, or somebody else promotes or undoes it at this moment.
@@ -124,10 +133,11 @@ async def undo(bus: Bus, run: Run, documents: Collection[str] = ()) -> Promotion
     if not state.undone:
         undone = PromotionState(generation=state.generation, undone=True, updated_at=datetime.now(UTC))
         await book.keep_promotion(run_id, undone, version)
-    promotion, tally = _name(run_id, "p", state.generation), _Tally(bus, _name(run_id, "u", state.generation))
-    async for found in _stated(bus, run, promotion, documents):
+    tally = _Tally(bus, _name(run_id, "u", state.generation))
+    seen: set[str] = set()
+    async for found in _stated(bus, run, documents):
         cases = await _cases(bus, [event.record for _, event in found])
-        outgoing = [_undone(case, stored, event, tally) for case, (stored, event) in zip(cases, found, strict=True)]
+        outgoing = [_undone(case, *each, tally, seen) for case, each in zip(cases, found, strict=True)]
         await tally.send([event for event in outgoing if event is not None])
     return tally.result()
 
@@ -153,9 +163,20 @@ async def _cases(bus: Bus, records: Sequence[Record]) -> list[_Case]:
     names = [subjects.document(record.tenant, "promoted", record.document_id) for record in records]
     lasts = await History(bus).newest(names, patience=PATIENCE_SECONDS)
     return [
-        _Case(key_of(name), record, None if now is None else read_record(now), name, lasts.get(name))
+        _Case(key_of(name), record, _now(record, now, lasts.get(name)), name, lasts.get(name))
         for record, now, name in zip(records, official, names, strict=True)
     ]
+
+
+def _now(record: Record, official: bytes | None, last: Stored | None) -> Record | None:
+    """What the last promotion says, also before the receipt service has stored it; else the outcome.
+
+    What was promoted is replaced by nothing but another promotion.
+    """
+    if last is not None and _peek(last).revision == record.revision:
+        with contextlib.suppress(codec.CodecError):
+            return codec.decode(last.data, Promoted, last.content_type).record
+    return None if official is None else read_record(official)
 
 
 async def _promoted(bus: Bus, run: Run, case: _Case, tally: _Tally) -> Outgoing | None:
@@ -189,17 +210,20 @@ async def _is_stated(bus: Bus, case: _Case, promotion: str) -> bool:
     return False
 
 
-def _undone(case: _Case, stored: Stored, event: Promoted, tally: _Tally) -> Outgoing | None:
+def _undone(case: _Case, stored: Stored, event: Promoted, tally: _Tally, seen: set[str]) -> Outgoing | None:
     """The event that takes `event` back, unless something else came since."""
-    last = _peek(case.last).promotion if case.last is not None else ""
-    if last == tally.promotion:
+    last = _Peek() if case.last is None else _peek(case.last)
+    is_ours = last.from_run == event.from_run
+    if case.key in seen or (is_ours and last.undoes is None and case.expected != stored.sequence):
+        # A later one of this run, after a part of it was undone, is what has to be taken back.
+        return None
+    seen.add(case.key)
+    if is_ours and last.undoes is not None:
         tally.known += 1
     elif case.expected != stored.sequence:
-        tally.leave(case.key, _SINCE.format(last))
+        tally.leave(case.key, _SINCE.format(last.promotion))
     elif event.before is None:
         tally.leave(case.key, _NO_RECORD)
-    elif case.now is not None and case.now.promoted_from != event.from_run and case.now != event.before:
-        tally.leave(case.key, _CHANGED)
     else:
         back = Promoted(
             tenant=event.tenant,
@@ -231,20 +255,18 @@ def _outgoing(event: Promoted, case: _Case) -> Outgoing:
     )
 
 
-async def _stated(
-    bus: Bus, run: Run, promotion: str, documents: Collection[str]
-) -> AsyncGenerator[list[tuple[Stored, Promoted]]]:
-    """What one promotion stated, each document once."""
-    subject, seen = f"documents.{run.spec.tenant or '*'}.promoted.*", set[str]()
-    async for batch in History(bus).batches(subject, since=run.spec.created_at):
+async def _stated(bus: Bus, run: Run, documents: Collection[str]) -> AsyncGenerator[list[tuple[Stored, Promoted]]]:
+    """What the run's promotions stated, also those before a part of them was undone."""
+    subject = f"documents.{run.spec.tenant or '*'}.promoted.*"
+    # All of them: who began the run may have had a clock that is ahead of the server's.
+    async for batch in History(bus).batches(subject):
         found: list[tuple[Stored, Promoted]] = []
         for stored in batch:
-            key = key_of(stored.subject)
-            if _peek(stored).promotion != promotion or key in seen:
+            said = _peek(stored)
+            if said.from_run != run.spec.run_id or said.undoes is not None:
                 continue
-            if documents and key.partition(".")[2] not in documents:
+            if documents and key_of(stored.subject).partition(".")[2] not in documents:
                 continue
-            seen.add(key)
             found.append((stored, codec.decode(stored.data, Promoted, stored.content_type)))
         yield found
 

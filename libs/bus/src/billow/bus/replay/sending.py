@@ -3,7 +3,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import nats.errors
@@ -30,6 +30,7 @@ EXPECTED_LAST = api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value
 """Header: the sequence of the last message on the subject, else the server refuses; 0 for none."""
 _NONE_YET = "0"
 
+_Became = Literal["new", "known", "other"]
 _Parts = dict[str, msgspec.Raw]
 _read_json = msgspec.json.Decoder(_Parts)
 _read_msgpack = msgspec.msgpack.Decoder(_Parts)
@@ -51,6 +52,8 @@ class Sent(NamedTuple):
     """They lay there already."""
     refused: tuple[str, ...] = ()
     """Subjects of those that the server will never take."""
+    others: tuple[str, ...] = ()
+    """Of `known` the subjects on which what was expected is not the last: something else may have come in between."""
 
 
 def under_run(stored: Stored, spec: ReplaySpec) -> Outgoing:
@@ -103,19 +106,21 @@ async def send(bus: Bus, events: Sequence[Outgoing]) -> Sent:
     refused = [event.subject for event in events if len(event.data) + headers.size_of(event.fields) > limit]
     answers = await _publish(bus, fitting)
     stored = known = 0
+    others: list[str] = []
     for event, answer in zip(fitting, answers, strict=True):
         try:
-            is_new = await _publish_again(bus, event) if answer is None else answer
+            became = await _publish_again(bus, event) if answer is None else answer
         except PermanentError as e:
             log.warning("not sent", subject=event.subject, reason=str(e))
             refused.append(event.subject)
             continue
-        stored, known = stored + is_new, known + (not is_new)
-    return Sent(stored, known, tuple(refused))
+        stored, known = stored + (became == "new"), known + (became != "new")
+        others += [event.subject] if became == "other" else []
+    return Sent(stored, known, tuple(refused), tuple(others))
 
 
-async def _publish(bus: Bus, events: Sequence[Outgoing]) -> list[bool | None]:
-    """For each whether it is new, False for one that lay there; None where that is not clear."""
+async def _publish(bus: Bus, events: Sequence[Outgoing]) -> list[_Became | None]:
+    """What became of each; None where that is not clear."""
     try:
         waiting = [await bus.js.publish_async(subject, data, headers=fields) for subject, data, fields in events]
     except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as e:
@@ -126,7 +131,7 @@ async def _publish(bus: Bus, events: Sequence[Outgoing]) -> list[bool | None]:
     return [_answer(future) for future in waiting]
 
 
-def _answer(future: "asyncio.Future[api.PubAck]") -> bool | None:
+def _answer(future: "asyncio.Future[api.PubAck]") -> _Became | None:
     if not future.done():
         future.cancel()
         return None
@@ -134,13 +139,13 @@ def _answer(future: "asyncio.Future[api.PubAck]") -> bool | None:
         return None
     error = future.exception()
     if error is None:
-        return not future.result().duplicate
+        return "known" if future.result().duplicate else "new"
     if isinstance(error, nats.js.errors.APIError) and error.err_code in _WRONG_LAST_SEQUENCE:
-        return False
+        return "other"
     return None
 
 
-async def _publish_again(bus: Bus, event: Outgoing) -> bool:
+async def _publish_again(bus: Bus, event: Outgoing) -> _Became:
     """As `_publish`, one by itself and tried several times."""
     fields = {key: value for key, value in event.fields.items() if key != headers.MSG_ID}
     try:
@@ -148,6 +153,6 @@ async def _publish_again(bus: Bus, event: Outgoing) -> bool:
         await publish(bus, event.subject, event.data, message_id=identity, stream=stream, extra=fields)
     except (PermanentError, TransientError) as e:
         if isinstance(e.__cause__, nats.js.errors.APIError) and e.__cause__.err_code in _WRONG_LAST_SEQUENCE:
-            return False
+            return "other"
         raise
-    return True
+    return "new"

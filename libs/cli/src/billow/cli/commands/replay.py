@@ -180,11 +180,12 @@ async def _end(bus: Bus, run: Run, report: ReplayReport, shown: Shown, out: Cons
         replay_view.show_report(report, run, out)
     else:
         out.file.write(codec.encode(report).decode() + "\n")
-    if run.spec.into == "record":
+    promoted, _ = await ReplayBook(bus).promotion(run.spec.run_id)
+    # Who only looks again at a run that was taken back does not make it official.
+    if run.spec.into == "record" and (promoted is None or not promoted.undone):
         with err.status("making the results official"):
             result = await promote(bus, run)
         err.print(replay_view.promotion(run.spec.run_id, result, undone=False))
-    elif shown.table:
-        promoted, _ = await ReplayBook(bus).promotion(run.spec.run_id)
+    elif shown.table or run.spec.into == "record":
         err.print(replay_view.standing(run.spec.run_id, promoted))
     return not report.failed and not report.unanswered and not run.state.refused

@@ -5,12 +5,15 @@ from collections.abc import AsyncGenerator
 from datetime import datetime
 
 from billow.bus.history import PATIENCE_SECONDS, History, Stored
+from billow.bus.replicas import first_from
 from billow.schemas.events import EVENT_NAMES, Completed, Erased, Failed, Promoted, Submitted
 
 TELLING = (Submitted, Completed, Failed, Promoted, Erased)
 """Kinds of events that say which records there are, or will be."""
 
 _PAGE = 1_000
+_BEHIND_SECONDS = 5.0
+"""How long a replica may be behind; it takes so long where the end of the stream was taken out."""
 
 
 async def chronicle(
@@ -30,6 +33,9 @@ async def chronicle(
     Raises:
         TransientError: NATS did not answer for half a minute.
     """
+    if last > after:
+        # The end is that of the leader, and who answers may not have come there yet.
+        await first_from(history, last, patience=_BEHIND_SECONDS)
     readers = [_Reader(history, EVENT_NAMES[kind], after, last, since) for kind in TELLING]
     while True:
         await asyncio.gather(*(reader.fill() for reader in readers))

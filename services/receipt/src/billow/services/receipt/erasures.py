@@ -111,7 +111,9 @@ class Erasures:
             return False
         if said is not None and said > (tombstone.before or tombstone.erased_at) + _SKEW:
             return False
-        return not await is_new(self._bus, event, after=tombstone.sequence, since=tombstone.before)
+        return not await is_new(
+            self._bus, event, after=tombstone.sequence, erased_at=tombstone.erased_at, since=tombstone.before
+        )
 
 
 def _place(delivery: Delivery) -> Name | None:

@@ -89,28 +89,28 @@ class Rebuild:
 
     async def _add(self, messages: Sequence[Stored]) -> None:
         """One transaction."""
-        events = [(stored.sequence, event) for stored in messages if (event := self._event(stored)) is not None]
+        events = [(stored, event) for stored in messages if (event := self._event(stored)) is not None]
         with passing_errors():
             async with self._engine.begin() as connection:
                 pending: list[tuple[Completed | Failed, int]] = []
-                erasures: list[tuple[Erased, int]] = []
-                for sequence, event in events:
+                erasures: list[tuple[Erased, Stored]] = []
+                for stored, event in events:
                     if isinstance(event, Completed | Failed):
                         self._count(event)
                         promoted = self._promotions.get((event.promotion or "", _key(event)), 0)
                         pending.append((event, promoted))
                     elif isinstance(event, Promoted):
-                        self._promotions[event.promotion, _key(event)] = sequence
+                        self._promotions[event.promotion, _key(event)] = stored.sequence
                     elif isinstance(event, Submitted):
                         self._submitted(event)
                     elif isinstance(event, Erased):
                         await self._keep(connection, pending)
                         pending = []
                         await self._erase(connection, event)
-                        erasures.append((event, sequence))
+                        erasures.append((event, stored))
                 await self._keep(connection, pending)
-        for event, sequence in erasures:
-            await self._tombstones.bury(event, sequence, event.occurred_at)
+        for event, stored in erasures:
+            await self._tombstones.bury(event, stored.sequence, stored.at)
 
     def _event(self, stored: Stored) -> DocumentEvent | None:
         event = stored.event()
