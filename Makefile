@@ -6,6 +6,7 @@ export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
 UV := .tools/bin/uv
 # Tests wait more than they compute: three processes keep two cores busy.
 TEST_PROCESSES := 3
+MEMBERS := $(wildcard schemas/pyproject.toml libs/*/pyproject.toml services/*/pyproject.toml)
 RUN := $(UV) run --frozen --all-groups --no-progress
 
 .DEFAULT_GOAL := help
@@ -21,12 +22,12 @@ $(UV):
 	@$(PYTHON) -m venv .tools
 	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-.venv/.light: $(UV) uv.lock pyproject.toml
+.venv/.light: $(UV) uv.lock pyproject.toml $(MEMBERS)
 	@echo "Installing the locked dependencies"
 	@$(UV) sync --frozen --quiet --inexact --python $(PYTHON)
 	@touch $@
 
-.venv/.full: $(UV) uv.lock pyproject.toml
+.venv/.full: $(UV) uv.lock pyproject.toml $(MEMBERS)
 	@$(UV) sync --frozen --all-groups --quiet --python $(PYTHON)
 	@touch $@ .venv/.light
 

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import psutil
@@ -39,6 +40,20 @@ def child() -> psutil.Process:
     """The one process that was started here."""
     (found,) = [each for each in psutil.Process().children() if "billow.vision.pdf_child" in each.cmdline()]
     return found
+
+
+def while_it_works(process: psutil.Process, deed: Callable[[], None]) -> threading.Thread:
+    """Do it once the process has been busy for a while, on a thread that ends then."""
+    used = sum(process.cpu_times()[:2])
+
+    def wait() -> None:
+        while sum(process.cpu_times()[:2]) < used + 0.3:
+            time.sleep(0.01)
+        deed()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
 
 
 def test_pages_are_those_that_are_read_here(pdfs: PdfProcess, make_pdf: MakePdf) -> None:
@@ -102,15 +117,7 @@ def test_one_that_ends_its_reader_is_refused_and_a_killed_reader_is_no_fault_of_
     for end, expected in ((signal.SIGSEGV, PermanentError), (signal.SIGKILL, TransientError)):
         with opened(pdfs, make_pdf([SLOW])) as document:
             victim = child()
-            used = sum(victim.cpu_times()[:2])
-
-            def strike(victim: psutil.Process = victim, used: float = used, end: int = end) -> None:
-                while sum(victim.cpu_times()[:2]) < used + 0.3:
-                    time.sleep(0.01)
-                os.kill(victim.pid, end)
-
-            thread = threading.Thread(target=strike)
-            thread.start()
+            thread = while_it_works(victim, partial(os.kill, victim.pid, end))
             with pytest.raises(expected):
                 document.page(0)
             thread.join()
@@ -130,15 +137,7 @@ def test_closing_ends_it_while_it_reads(make_pdf: MakePdf) -> None:
     pdfs = PdfProcess()
     document = opened(pdfs, make_pdf([SLOW]))
     victim = child()
-    used = sum(victim.cpu_times()[:2])
-
-    def close() -> None:
-        while sum(victim.cpu_times()[:2]) < used + 0.3:
-            time.sleep(0.01)
-        pdfs.close()
-
-    thread = threading.Thread(target=close)
-    thread.start()
+    thread = while_it_works(victim, pdfs.close)
     with pytest.raises(TransientError):
         document.page(0)
     thread.join()
