@@ -53,6 +53,8 @@ class CtrlC:
         if name == "typer":
             os.kill(os.getpid(), signal.SIGINT)
 
+# Who runs the tests in the background may have it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.meta_path.insert(0, CtrlC())
 from billow.cli.start import main
 main()

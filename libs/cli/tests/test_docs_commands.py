@@ -23,7 +23,8 @@ def commands_of(page: Path) -> Iterator[str]:
         inline = re.findall(r"`([^`]+)`", line)
         whole = [line] if re.match(r"\s*(# .*: |[A-Z_]+=\S+ )?billow ", line) else []
         for part in inline or whole:
-            if found := re.search(r"(?:^|\s)(billow [a-z][^#>|<]*)", part):
+            # Not the namespace of `kubectl -n billow`.
+            if found := re.search(r"(?:^|(?<!-n)\s)(billow [a-z][^#>|<]*)", part):
                 yield found[1].strip()
 
 
