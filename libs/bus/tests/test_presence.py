@@ -6,7 +6,9 @@ import json
 import tempfile
 
 import msgspec
+import nats.js.errors
 import pytest
+from nats.js.kv import KeyValue
 
 from billow.bus import presence
 from billow.bus.connection import Bus
@@ -35,6 +37,24 @@ async def test_a_worker_is_listed_while_it_is_there(bus: Bus) -> None:
     assert await present_workers(bus) == [HERE]
     await announcer.stop()
     assert await present_workers(bus) == []
+
+
+async def test_a_worker_is_listed_though_its_announcement_is_late(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    announcer = Announcer(bus, lambda: HERE)
+    await announcer.start()
+    keys, looks = KeyValue.keys, 0
+
+    async def overtaken(self: KeyValue) -> list[str]:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise nats.js.errors.NoKeysError
+        return await keys(self)
+
+    monkeypatch.setattr(KeyValue, "keys", overtaken)
+    assert await present_workers(bus) == [HERE]
+    assert looks == 2
+    await announcer.stop()
 
 
 async def test_each_worker_of_a_model_is_listed_with_its_latest_state(

@@ -2,11 +2,13 @@
 """Who serves which model now: workers announce themselves in `MODELS` and on the NATS micro subjects `$SRV.*`."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import nats.errors
 import nats.js.errors
 import structlog
+from nats.js.kv import KeyValue
 from nats.micro.service import Service, ServiceConfig
 
 from billow.bus.connection import Bus
@@ -21,6 +23,8 @@ from billow.schemas.presence import ModelPresence
 log = structlog.get_logger()
 
 ANNOUNCE_SECONDS = 5.0
+_LOOK_AGAIN = (0.02, 0.1, 0.3)
+"""Pauses in seconds after a look that found nobody though the bucket holds something."""
 
 
 class Announcer:
@@ -124,11 +128,7 @@ async def present_workers(bus: Bus) -> list[ModelPresence]:
     bucket = await ensure_models(bus)
     found: list[ModelPresence] = []
     with translated("reading who is there"):
-        try:
-            keys = await bucket.keys()
-        except nats.js.errors.NoKeysError:
-            return []
-        for key in keys:
+        for key in await _keys(bucket):
             try:
                 entry = await bucket.get(key)
                 found.append(codec.decode(entry.value or b"", ModelPresence))
@@ -136,6 +136,20 @@ async def present_workers(bus: Bus) -> list[ModelPresence]:
                 # Gone between the two questions, or of a later version.
                 log.debug("announcement not read", key=key, reason=repr(e))
     return sorted(found, key=lambda presence: (presence.model, presence.worker))
+
+
+async def _keys(bucket: KeyValue) -> list[str]:
+    """All keys, also where nats-py overlooks them.
+
+    It takes a bucket for empty when the server has sent all entries, and none has arrived yet.
+    """
+    for pause in _LOOK_AGAIN:
+        with contextlib.suppress(nats.js.errors.NoKeysError):
+            return await bucket.keys()
+        if not (await bucket.status()).values:
+            break
+        await asyncio.sleep(pause)
+    return []
 
 
 async def queue_depth(bus: Bus, task: str, model: str) -> int:
