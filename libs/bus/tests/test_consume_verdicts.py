@@ -27,6 +27,21 @@ from billow.testkit.events import make_submitted
 QUICK = msgspec.structs.replace(OCR, ack_wait=1)
 
 
+async def kill_holders(bus: Bus, count: int) -> list[Msg]:
+    """Take `count` messages as often as they are delivered, by holders that die; returns them as the last one had them.
+
+    Such a holder leaves no word: a message comes back after `ack_wait`.
+    """
+    await change_consumer(bus, QUICK)
+    subscription = await bus.js.pull_subscribe_bind("ocr", "DOCUMENTS")
+    messages: list[Msg] = []
+    for _ in range(MAX_DELIVERIES):
+        messages = []
+        while len(messages) < count:
+            messages += await subscription.fetch(count - len(messages), timeout=5)
+    return messages
+
+
 async def test_a_transient_error_waits_for_its_delay_as_often_as_it_takes(bus: Bus) -> None:
     times: list[float] = []
 
@@ -103,13 +118,8 @@ async def test_a_message_that_kills_its_holder_is_buried_before_it_is_handled_ag
         handled += 1
 
     await publish_event(bus, make_submitted())
-    await change_consumer(bus, QUICK)
-    # A holder that dies leaves no word: the message comes back after ack_wait.
-    subscription = await bus.js.pull_subscribe_bind("ocr", "DOCUMENTS")
-    for delivery in range(1, MAX_DELIVERIES + 1):
-        (message,) = await subscription.fetch(1, timeout=5)
-        if delivery == MAX_DELIVERIES:
-            assert await Waits(bus).begin_trial(message)
+    (message,) = await kill_holders(bus, 1)
+    assert await Waits(bus).begin_trial(message)
     async with consuming(bus, handler, spec=QUICK):
         await until(lambda: settled(bus))
     assert handled == 0
@@ -132,12 +142,7 @@ async def test_what_was_in_hand_when_others_killed_the_process_is_tried_alone(bu
 
     for n in range(4):
         await publish_event(bus, make_submitted(f"doc-{n}"))
-    await change_consumer(bus, QUICK)
-    subscription = await bus.js.pull_subscribe_bind("ocr", "DOCUMENTS")
-    for _ in range(MAX_DELIVERIES):
-        messages: list[Msg] = []
-        while len(messages) < 4:
-            messages += await subscription.fetch(4 - len(messages), timeout=5)
+    await kill_holders(bus, 4)
     async with consuming(bus, handler, spec=QUICK):
         await until(lambda: settled(bus))
     assert len(handled) == 4
@@ -155,10 +160,7 @@ async def test_a_trial_that_ends_in_an_orderly_wait_is_not_the_last_one(bus: Bus
             raise TransientError("the model is away", delay=0.05)
 
     await publish_event(bus, make_submitted())
-    await change_consumer(bus, QUICK)
-    subscription = await bus.js.pull_subscribe_bind("ocr", "DOCUMENTS")
-    for _ in range(MAX_DELIVERIES):
-        await subscription.fetch(1, timeout=5)
+    await kill_holders(bus, 1)
     async with consuming(bus, handler, spec=QUICK):
         await until(lambda: settled(bus))
     assert handled == 4
@@ -186,10 +188,7 @@ async def test_a_trial_that_was_noted_without_an_answer_is_held_all_the_same(
         handled += 1
 
     await publish_event(bus, make_submitted())
-    await change_consumer(bus, QUICK)
-    subscription = await bus.js.pull_subscribe_bind("ocr", "DOCUMENTS")
-    for _ in range(MAX_DELIVERIES):
-        await subscription.fetch(1, timeout=5)
+    await kill_holders(bus, 1)
     async with consuming(bus, handler, spec=QUICK):
         await until(lambda: settled(bus))
     assert handled == 1

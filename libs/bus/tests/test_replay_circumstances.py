@@ -16,15 +16,16 @@ from billow.bus.erasure import erase, state_erasure, stored_at, tenant_erasure
 from billow.bus.history import History
 from billow.bus.publish import publish_event
 from billow.bus.replay import driver as module
-from billow.bus.replay.book import ReplayBook, Run
+from billow.bus.replay.book import ReplayBook
 from billow.bus.replay.control import cancel, new_run_id, pause
 from billow.bus.replay.driver import ReplayDriver
 from billow.bus.topology import LAYOUT_RUNS, OCR_RUNS, RUNS
 from billow.runtime.errors import UsageError
 from billow.schemas.events import Recognized
-from billow.schemas.replay import ReplaySpec, ReplayState
+from billow.schemas.replay import ReplaySpec
 from billow.testkit.consuming import consuming, until
 from billow.testkit.events import make_completed, make_recognized
+from billow.testkit.replays import begin, drive
 
 FEW = 20
 
@@ -39,16 +40,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_spec() -> ReplaySpec:
     now = datetime.now(UTC)
     return ReplaySpec(run_id=new_run_id(), start="recognized", until=now, created_at=now, in_flight=FEW)
-
-
-async def begin(bus: Bus, spec: ReplaySpec) -> Run:
-    book = ReplayBook(bus)
-    await book.open()
-    return await book.begin(spec, "test")
-
-
-async def drive(bus: Bus, spec: ReplaySpec) -> ReplayState:
-    return await ReplayDriver(bus, await begin(bus, spec), driver="test").drive()
 
 
 async def fill(bus: Bus, tenant: str, count: int = FEW) -> None:

@@ -15,7 +15,7 @@ from billow.bus.connection import Bus
 from billow.bus.delivery import Delivery
 from billow.bus.history import History
 from billow.bus.publish import events, publish, publish_event
-from billow.bus.replay.book import ReplayBook, Run, TakenOverError
+from billow.bus.replay.book import ReplayBook, TakenOverError
 from billow.bus.replay.control import cancel, new_run_id, pause
 from billow.bus.replay.driver import ReplayDriver
 from billow.bus.replay.sending import send, under_run
@@ -27,6 +27,7 @@ from billow.schemas.record import Failure
 from billow.schemas.replay import ReplaySpec, ReplayState
 from billow.testkit.consuming import consuming, until
 from billow.testkit.events import MOMENT, make_completed, make_failed, make_recognized, make_submitted
+from billow.testkit.replays import begin, drive
 
 MODELS = {"token-classification": "new_2-0-0"}
 
@@ -51,16 +52,6 @@ async def answering(bus: Bus, only: Callable[[], bool] = lambda: True) -> AsyncG
 
     async with consuming(bus, complete, LAYOUT_RUNS, concurrency=64):
         yield seen
-
-
-async def begin(bus: Bus, spec: ReplaySpec) -> Run:
-    book = ReplayBook(bus)
-    await book.open()
-    return await book.begin(spec, "test")
-
-
-async def drive(bus: Bus, spec: ReplaySpec) -> ReplayState:
-    return await ReplayDriver(bus, await begin(bus, spec), driver="test").drive()
 
 
 async def in_runs(bus: Bus, name: str = "recognized") -> list[str]:

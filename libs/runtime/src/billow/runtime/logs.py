@@ -7,6 +7,13 @@ import structlog
 
 from billow.runtime.errors import UsageError
 
+_SAID = (
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+)
+"""Of every line: what is bound, the level and the time."""
+
 
 def configure_logs(service: str, *, level: str = "info", format: str = "json") -> None:
     """Set up logging for this process; calling it again replaces the set-up.
@@ -22,13 +29,7 @@ def configure_logs(service: str, *, level: str = "info", format: str = "json") -
         raise UsageError(f"There is no log level {level!r}: say debug, info, warning or error.")
     renderer = structlog.dev.ConsoleRenderer() if format == "console" else structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
+        processors=[*_SAID, structlog.processors.format_exc_info, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
@@ -45,14 +46,11 @@ def logs_to_stderr() -> None:
     """
     if structlog.is_configured():
         return
+    plain = structlog.dev.plain_traceback
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            ),
+            *_SAID,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         # Whatever is stderr when something is logged.

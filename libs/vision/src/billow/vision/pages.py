@@ -70,6 +70,11 @@ class Document(ABC):
     def close(self) -> None:
         """Give the memory back. Safe to call twice."""
 
+    def _check(self, index: int) -> None:
+        """Raises IndexError: there is no such page."""
+        if not 0 <= index < self.page_count:
+            raise IndexError(f"the document has {self.page_count} pages, not {index + 1}")
+
     def __iter__(self) -> Iterator[PageImage]:
         """Every page in turn."""
         for index in range(self.page_count):

@@ -19,8 +19,7 @@ class _Pdf(Document):
         self._trust = trust
 
     def page(self, index: int) -> PageImage:
-        if not 0 <= index < self.page_count:
-            raise IndexError(f"the document has {self.page_count} pages, not {index + 1}")
+        self._check(index)
         page, dpi = _measure(self._file.inches(index), self._limits)
         glyphs, picture_share = self._file.glyphs(index, (page.width, page.height))
         lines = None

@@ -115,8 +115,7 @@ class _Apart(Document):
         self._child = child
 
     def page(self, index: int) -> PageImage:
-        if not 0 <= index < self.page_count:
-            raise IndexError(f"the document has {self.page_count} pages, not {index + 1}")
+        self._check(index)
         self._child, page = self._process.page(self._file, self._child, index)
         return page
 
