@@ -16,6 +16,24 @@ from billow.bus.images import ImageStore
 from billow.bus.provision import provision
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stands still for seconds is no outage: nothing here is given up as soon as in production.
+
+    Where giving up is what a test is about, the test says after how long.
+    """
+    for name in (
+        "asking._CLOSING_SECONDS",
+        "backlog._ANSWER_SECONDS",
+        "clock._ANSWER_SECONDS",
+        "images._PURGE_SECONDS",
+        "pull._DRAIN_SECONDS",
+        "rates._ANSWER_SECONDS",
+        "shadows._TAKE_BACK_SECONDS",
+    ):
+        monkeypatch.setattr(f"billow.bus.{name}", 30.0)
+
+
 @pytest_asyncio.fixture
 async def bus(embedded_server: EmbeddedServer) -> AsyncIterator[Bus]:
     """Connected to a server of this test's own, with all streams. A call of ours that blocks the loop is an error."""

@@ -9,6 +9,7 @@ from nats.aio.msg import Msg
 from billow.bus.acks import store
 from billow.bus.connection import Bus
 from billow.bus.headers import MSG_ID
+from billow.testkit.consuming import until
 
 SUBJECT = "documents.default.submitted.doc-1"
 
@@ -50,5 +51,6 @@ async def test_who_does_not_answer_is_waited_for_in_time_and_a_late_answer_is_fo
     await bus.client.subscribe("silent.server", cb=keep)
     with pytest.raises(nats.errors.TimeoutError):
         await store(bus, "silent.server", b"{}", {}, 0.2)
+    await until(lambda: len(asked) == 1)
     await asked[0].respond(b'{"stream": "S", "seq": 9}')
     assert (await store(bus, SUBJECT, b"{}", {}, 5)).seq == 1

@@ -1,8 +1,6 @@
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 """What a dead letter holds, on a real server."""
 
-import asyncio
-
 from billow.bus import headers
 from billow.bus.connection import Bus
 from billow.bus.delivery import Delivery
@@ -11,6 +9,7 @@ from billow.bus.topology import DEADLETTERS
 from billow.runtime.errors import PermanentError
 from billow.schemas.events import Submitted
 from billow.testkit.consuming import consuming, dead_letters, until
+from billow.testkit.malformed import Message, send
 
 
 async def test_a_dead_letter_leaves_out_headers_that_the_server_would_obey_or_refuse(
@@ -20,14 +19,9 @@ async def test_a_dead_letter_leaves_out_headers_that_the_server_would_obey_or_re
         raise PermanentError("Cà phê 50 ₫ is no date.", code="bad")
 
     head = b"NATS/1.0\r\nBad(Name): 1\r\nX-Kept: yes\r\nNats-Expected-Last-Subject-Sequence: 0\r\n\r\n"
-    sizes = b"%d %d" % (len(head), len(head) + 2)
-    for name in (b"doc-1", b"doc-2"):
-        _, writer = await asyncio.open_connection("127.0.0.1", embedded_server.port)
-        writer.write(b'CONNECT {"verbose":false,"headers":true}\r\n')
-        writer.write(b"HPUB documents.default.submitted.%b %b\r\n%b{}\r\n" % (name, sizes, head))
-        await writer.drain()
-        writer.close()
-        await writer.wait_closed()
+    names = (b"doc-1", b"doc-2")
+    messages = [Message(b"documents.default.submitted." + name, head, b"{}") for name in names]
+    await send(embedded_server.port, messages)
     async with consuming(bus, handler):
         await until(lambda: buried(bus, 2))
     letter = await bus.js.get_last_msg(DEADLETTERS.name, "deadletters.default.ocr.submitted", direct=True)

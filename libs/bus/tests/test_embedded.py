@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import nats
@@ -22,8 +24,8 @@ from billow.runtime.errors import StackUnreachableError
 
 
 async def _jetstream(server: EmbeddedServer) -> JetStreamContext:
-    client = await nats.connect(server.url, allow_reconnect=False)
-    return client.jetstream()
+    client = await nats.connect(server.url, allow_reconnect=False, connect_timeout=30)
+    return client.jetstream(timeout=30)
 
 
 async def _close(js: JetStreamContext) -> None:
@@ -37,7 +39,7 @@ def _accepts(port: int) -> bool:
 
 async def _until_closed(port: int) -> None:
     """Follow a connection until the server's end closes it: that is when the process is gone."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
@@ -79,6 +81,18 @@ async def test_restarts_when_it_crashed_by_itself(embedded_server: EmbeddedServe
     await _until_closed(embedded_server.port)
     await embedded_server.restart()
     assert _accepts(embedded_server.port)
+
+
+async def test_one_that_listens_and_says_nothing_is_not_ready_and_no_socket_is_left(tmp_path: Path) -> None:
+    # As a server does that is stopped for a moment while it starts.
+    gc.collect()
+    async with await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0) as mute:
+        server = EmbeddedServer(tmp_path, mute.sockets[0].getsockname()[1], None, None, "10s")
+        with warnings.catch_warnings(record=True) as left:
+            warnings.simplefilter("always")
+            assert not await server._jetstream_answers(30)  # pyright: ignore[reportPrivateUsage]
+            gc.collect()
+    assert [str(each.message) for each in left] == []
 
 
 async def test_stops_twice(tmp_path: Path) -> None:

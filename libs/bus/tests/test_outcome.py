@@ -68,7 +68,7 @@ async def test_thousands_wait_with_two_subscriptions_and_few_looks(bus: Bus, nat
 
     async def wait(name: str) -> Record:
         async with outcomes.watch(name, 1) as watch:
-            return await watch.record(60)
+            return await watch.record(150)
 
     waiting = [asyncio.create_task(wait(name)) for name in names]
     assert (await waiting[7]).document_id == "doc-7"

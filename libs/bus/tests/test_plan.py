@@ -15,6 +15,7 @@ from billow.bus.provision import ensure_consumer, provision
 from billow.bus.publish import publish_event
 from billow.bus.topology import BUCKETS, CONSUMERS, DOCUMENTS, OCR, RESULTS, STREAMS, inference_consumer
 from billow.runtime.errors import TransientError
+from billow.testkit.consuming import until
 from billow.testkit.events import make_submitted
 
 MARKED = {"billow": "topology"}
@@ -77,22 +78,26 @@ async def test_a_consumer_that_differs_is_updated_where_it_is(bus: Bus) -> None:
     await publish_event(bus, make_submitted("one"))
     await publish_event(bus, make_submitted("two"))
     subscription = await bus.js.pull_subscribe_bind(OCR.durable, OCR.stream)
-    await (await subscription.fetch(1))[0].ack_sync()
+    await (await subscription.fetch(1, timeout=30))[0].ack_sync(timeout=30)
     found = (await bus.js.consumer_info(OCR.stream, OCR.durable)).config
     found.ack_wait = 99
     await bus.js.add_consumer(OCR.stream, found)
     (change,) = await changes(bus)
     assert said(change) == ("update", "ocr", ["ack_wait"])
     await applied(bus)
-    info = await bus.js.consumer_info(OCR.stream, OCR.durable)
-    assert (info.config.ack_wait, info.num_pending) == (OCR.ack_wait, 1)
+
+    async def one_waits() -> bool:
+        return (await bus.js.consumer_info(OCR.stream, OCR.durable)).num_pending == 1
+
+    await until(one_waits)
+    assert (await bus.js.consumer_info(OCR.stream, OCR.durable)).config.ack_wait == OCR.ack_wait
 
 
 async def take_one(bus: Bus) -> str:
     """Acknowledge the next event of the OCR service; returns its subject."""
     subscription = await bus.js.pull_subscribe_bind(OCR.durable, OCR.stream)
-    (message,) = await subscription.fetch(1)
-    await message.ack_sync()
+    (message,) = await subscription.fetch(1, timeout=30)
+    await message.ack_sync(timeout=30)
     return message.subject
 
 

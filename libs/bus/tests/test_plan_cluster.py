@@ -6,7 +6,8 @@ import contextlib
 from billow.bus.connection import Bus
 from billow.bus.planning.apply import apply_changes
 from billow.bus.planning.configs import Site
-from billow.bus.planning.plan import make_plan
+from billow.bus.planning.plan import Change, make_plan
+from billow.bus.planning.server import Server
 from billow.bus.provision import provision
 from billow.bus.topology import BUCKETS, STREAMS
 from billow.runtime.errors import TransientError
@@ -18,36 +19,58 @@ ALL = [*(spec.name for spec in STREAMS), *(spec.stream for spec in BUCKETS)]
 
 
 async def copies(bus: Bus) -> set[int | None]:
-    return {(await bus.js.stream_info(name)).config.num_replicas for name in ALL}
+    server = Server(bus)
+    return {(await server.ask(f"STREAM.INFO.{name}"))["config"]["num_replicas"] for name in ALL}
+
+
+async def are(bus: Bus, count: int) -> bool:
+    # While streams choose their leaders nobody answers for them.
+    with contextlib.suppress(TransientError):
+        return await copies(bus) == {count}
+    return False
+
+
+async def planned(bus: Bus, site: Site | None = None) -> tuple[Change, ...]:
+    """The changes of a plan, once the servers answer."""
+    found: list[tuple[Change, ...]] = []
+
+    async def answered() -> bool:
+        with contextlib.suppress(TransientError):
+            found.append((await make_plan(bus, site)).changes)
+        return bool(found)
+
+    await until(answered)
+    return found[0]
 
 
 async def test_who_knows_the_site_raises_the_copies_and_only_an_operator_lowers_them(hub: Hub) -> None:
     async with await Bus.connect(hub.url, name="test", domain=DOMAIN) as bus:
 
-        async def provisioned() -> bool:
-            # While new streams choose their leaders nobody answers for them.
+        async def provisioned(replicas: int = 0) -> bool:
             with contextlib.suppress(TransientError):
-                await provision(bus)
+                await provision(bus, replicas=replicas)
                 return True
             return False
 
-        await until(provisioned, 60)
-        assert await copies(bus) == {1}
+        await until(provisioned)
+        await until(lambda: are(bus, 1))
 
         async def raised() -> bool:
+            return await provisioned(NODES) and await are(bus, NODES)
+
+        await until(raised)
+        await until(provisioned)
+        await until(lambda: provisioned(1))
+        await until(lambda: are(bus, NODES))
+        assert await planned(bus) == ()
+        assert (await planned(bus, Site(replicas=NODES, cluster=DOMAIN)))[0].fields[0].field == "placement"
+
+        lower = await planned(bus, Site(replicas=1))
+        assert {field.field for change in lower for field in change.fields} == {"num_replicas"}
+
+        async def lowered() -> bool:
             with contextlib.suppress(TransientError):
-                await provision(bus, replicas=NODES)
-                return await copies(bus) == {NODES}
-            return False
+                await apply_changes(bus, await planned(bus, Site(replicas=1)))
+            return await are(bus, 1)
 
-        await until(raised, 60)
-        await provision(bus)
-        await provision(bus, replicas=1)
-        assert await copies(bus) == {NODES}
-        assert (await make_plan(bus)).changes == ()
-        assert (await make_plan(bus, Site(replicas=NODES, cluster=DOMAIN))).changes[0].fields[0].field == "placement"
-
-        lower = await make_plan(bus, Site(replicas=1))
-        assert {field.field for change in lower.changes for field in change.fields} == {"num_replicas"}
-        await apply_changes(bus, lower.changes)
-        assert await copies(bus) == {1}
+        await until(lowered)

@@ -85,7 +85,7 @@ async def test_documents_that_are_erased_before_anybody_began_them_make_room_for
     await until(sent)
     await erase_tenant(bus, "gone")
     async with answering(bus):
-        state = await asyncio.wait_for(driving, 60)
+        state = await asyncio.wait_for(driving, 150)
     assert (state.status, state.sent, state.completed, state.unanswered) == ("finished", 3 * FEW, 2 * FEW, FEW)
 
 
@@ -99,7 +99,7 @@ async def test_documents_that_are_erased_after_their_outcome_do_not_hold_up_the_
         await until(lambda: len(seen) == 2 * FEW)
         await erase_tenant(bus, "gone")
         gate.set()
-        state = await asyncio.wait_for(driving, 60)
+        state = await asyncio.wait_for(driving, 150)
     assert (state.status, state.sent, state.completed) == ("finished", 4 * FEW, 3 * FEW)
 
 
@@ -132,9 +132,9 @@ async def test_a_replay_that_waits_for_room_in_a_full_stream_is_paused_at_once(b
     await bus.client.flush()
     spec = make_spec()
     driving = asyncio.create_task(drive(bus, spec))
-    await asyncio.wait_for(refused.wait(), 30)
+    await asyncio.wait_for(refused.wait(), 60)
     assert await pause(bus, spec.run_id)
-    state = await asyncio.wait_for(driving, 30)
+    state = await asyncio.wait_for(driving, 60)
     assert (state.status, state.sent) == ("paused", 0)
     assert await in_runs(bus, "acme") == 0
 

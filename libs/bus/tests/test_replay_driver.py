@@ -38,6 +38,10 @@ def make_spec(**changes: object) -> ReplaySpec:
     return msgspec.structs.replace(spec, **changes)
 
 
+def unthrottled(spec: ReplaySpec) -> ReplaySpec:
+    return msgspec.structs.replace(spec, rate=0.0)
+
+
 @contextlib.asynccontextmanager
 async def answering(bus: Bus, only: Callable[[], bool] = lambda: True) -> AsyncGenerator[list[Recognized]]:
     """A service that completes each document of a run, as long as `only` says so."""
@@ -173,7 +177,8 @@ async def test_twice_sends_nothing_twice_also_after_the_duplicate_window(bus: Bu
 
 async def test_a_driver_that_breaks_off_is_followed_by_one_that_sends_the_rest(bus: Bus) -> None:
     await fill(bus, 120)
-    spec = make_spec(rate=200.0)
+    # Six seconds, so that there is a rest after one.
+    spec = make_spec(rate=20.0)
     run = await begin(bus, spec)
     async with answering(bus) as seen:
         first = asyncio.create_task(ReplayDriver(bus, run, driver="first").drive())
@@ -185,7 +190,7 @@ async def test_a_driver_that_breaks_off_is_followed_by_one_that_sends_the_rest(b
         run = await book.get(spec.run_id)
         assert run.state.status == "paused" and 20 <= run.state.sent < 120
         assert len(await in_runs(bus)) < 120
-        state = await ReplayDriver(bus, run, driver="second").drive()
+        state = await ReplayDriver(bus, run._replace(spec=unthrottled(run.spec)), driver="second").drive()
     assert (state.status, state.sent, state.completed) == ("finished", 120, 120)
     assert sorted(await in_runs(bus)) == sorted(f"doc-{number}" for number in range(120))
     assert len(seen) == 120
@@ -215,7 +220,8 @@ async def test_the_rate_is_kept(bus: Bus) -> None:
 
 async def test_it_is_paused_from_elsewhere_and_goes_on(bus: Bus) -> None:
     await fill(bus, 100)
-    spec = make_spec(rate=50.0)
+    # Ten seconds, so that the order comes in between.
+    spec = make_spec(rate=10.0)
     async with answering(bus) as seen:
         driving = asyncio.create_task(drive(bus, spec))
         await until(lambda: len(seen) >= 5)
@@ -227,7 +233,7 @@ async def test_it_is_paused_from_elsewhere_and_goes_on(bus: Bus) -> None:
         await asyncio.sleep(0.3)
         assert len(await in_runs(bus)) == state.sent
         run = await ReplayBook(bus).get(spec.run_id)
-        state = await ReplayDriver(bus, run, driver="again").drive()
+        state = await ReplayDriver(bus, run._replace(spec=unthrottled(spec)), driver="again").drive()
     assert (state.status, state.completed, len(seen)) == ("finished", 100, 100)
 
 
@@ -274,14 +280,14 @@ async def test_documents_that_never_get_an_outcome_do_not_hold_it_up(bus: Bus) -
 
 async def test_who_takes_a_run_over_ends_the_other(bus: Bus) -> None:
     await fill(bus, 200)
-    spec = make_spec(rate=50.0)
+    # Ten seconds, so that it is not through when it is taken over.
+    spec = make_spec(rate=20.0)
     run = await begin(bus, spec)
     async with answering(bus) as seen:
         first = asyncio.create_task(ReplayDriver(bus, run, driver="first").drive())
         await until(lambda: len(seen) >= 5)
-        fast = msgspec.structs.replace((await ReplayBook(bus).get(spec.run_id)).spec, rate=0.0)
         now = await ReplayBook(bus).get(spec.run_id)
-        state = await ReplayDriver(bus, now._replace(spec=fast), driver="second").drive()
+        state = await ReplayDriver(bus, now._replace(spec=unthrottled(now.spec)), driver="second").drive()
         with pytest.raises(TakenOverError):
             await first
     assert (state.status, state.completed) == ("finished", 200)

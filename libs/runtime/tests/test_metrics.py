@@ -14,14 +14,6 @@ from billow.runtime.settings import ProcessSettings
 _TEAS = Counter("billow_test_teas", "Cups that were drunk.", ["kind"])
 
 
-@pytest.fixture
-def port() -> int:
-    """Free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def scrape(port: int) -> str:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
@@ -42,10 +34,11 @@ def test_a_scraper_sees_what_was_counted_until_it_is_closed(port: int) -> None:
         scrape(port)
 
 
-def test_a_port_that_is_taken_is_wrong_usage(port: int) -> None:
+def test_a_port_that_is_taken_is_wrong_usage() -> None:
     with socket.socket() as other:
-        other.bind(("0.0.0.0", port))
+        other.bind(("0.0.0.0", 0))
         other.listen()
+        port = other.getsockname()[1]
         with pytest.raises(UsageError, match=f"BILLOW_METRICS_PORT: no metrics on port {port}"):
             serve_metrics(port)
 

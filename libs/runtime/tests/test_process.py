@@ -25,7 +25,7 @@ async def serve(settings, lifecycle):
     if settings.log_format == "hang":
         import asyncio
         print("draining", flush=True)
-        await asyncio.sleep(60)
+        await asyncio.sleep(150)
 
 sys.exit(run_service("sample", ProcessSettings, serve))
 """
@@ -42,8 +42,10 @@ def start(tmp_path: Path, **environ: str) -> "subprocess.Popen[str]":
 
 
 def wait_ready(tmp_path: Path) -> None:
-    until = time.monotonic() + 30
-    while not (tmp_path / "ready").exists():
+    until = time.monotonic() + 60
+    ready = tmp_path / "ready"
+    # It is there a moment before its content is.
+    while not (ready.exists() and ready.read_text()):
         assert time.monotonic() < until
         time.sleep(0.01)
 
@@ -54,7 +56,7 @@ def test_one_signal_drains_and_exits_0(tmp_path: Path, number: signal.Signals) -
         wait_ready(tmp_path)
         assert (tmp_path / "ready").read_text() == str(process.pid)
         process.send_signal(number)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     assert not (tmp_path / "ready").exists()
 
 
@@ -65,7 +67,7 @@ def test_a_second_signal_exits_at_once(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "draining\n"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 128 + signal.SIGTERM
+        assert process.wait(60) == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize(
@@ -79,6 +81,6 @@ def test_a_second_signal_exits_at_once(tmp_path: Path) -> None:
 )
 def test_the_exit_code_says_what_went_wrong(tmp_path: Path, environ: dict[str, str], code: int, says: str) -> None:
     with start(tmp_path, **environ) as process:
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == code
     assert says in err

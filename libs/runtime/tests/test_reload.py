@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,7 +24,10 @@ signal.pause()
 
 
 def write(folder: Path, version: str) -> None:
-    (folder / "sample.py").write_text(SAMPLE.replace("VERSION", version))
+    """At one stroke: emptied first and filled later, it would be two edits."""
+    draft = folder.with_suffix(".draft")
+    draft.write_text(SAMPLE.replace("VERSION", version))
+    draft.replace(folder / "sample.py")
 
 
 @contextlib.contextmanager
@@ -38,8 +40,12 @@ def reloading(folder: Path, **more: str) -> Generator["subprocess.Popen[str]"]:
     try:
         yield process
     finally:
-        process.kill()
-        process.wait()
+        # Told to, it takes the process that it started along.
+        process.terminate()
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
 
 
 def wait_for(folder: Path, text: str) -> str:
@@ -51,17 +57,11 @@ def wait_for(folder: Path, text: str) -> str:
     return log
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 def wait_for_answer(port: int) -> None:
     """Until a page of metrics is there; between two attempts of the process it is not."""
-    end = time.monotonic() + 60
+    end, url = time.monotonic() + 60, f"http://127.0.0.1:{port}/metrics"
     while True:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=30) as answer:
             assert answer.status == 200
             return
         assert time.monotonic() < end
@@ -83,11 +83,10 @@ def test_an_edit_starts_the_process_anew_after_it_has_drained(tmp_path: Path) ->
     assert folder.with_suffix(".log").read_text().count("drained") == 2
 
 
-def test_a_bad_edit_is_told_and_the_next_one_brings_it_back(tmp_path: Path) -> None:
+def test_a_bad_edit_is_told_and_the_next_one_brings_it_back(tmp_path: Path, port: int) -> None:
     folder = tmp_path / "src"
     folder.mkdir()
     write(folder, "1")
-    port = free_port()
     with reloading(folder, BILLOW_METRICS_PORT=str(port)) as process:
         wait_for(folder, "version 1")
         write(folder, "=")

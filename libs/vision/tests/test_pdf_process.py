@@ -1,7 +1,9 @@
 """PDFs read in a process apart: the same pages, and no harm from those that are made to do harm."""
 
+import contextlib
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -38,8 +40,13 @@ def opened(pdfs: PdfProcess, data: bytes, limits: Limits | None = None) -> Docum
 
 def child() -> psutil.Process:
     """The one process that was started here."""
-    (found,) = [each for each in psutil.Process().children() if "billow.vision.pdf_child" in each.cmdline()]
-    return found
+    found: list[psutil.Process] = []
+    for each in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # of another test, and gone by now
+            if "billow.vision.pdf_child" in each.cmdline():
+                found.append(each)
+    (one,) = found
+    return one
 
 
 def while_it_works(process: psutil.Process, deed: Callable[[], None]) -> threading.Thread:
@@ -78,7 +85,11 @@ def test_what_is_refused_is_refused_in_the_same_words(pdfs: PdfProcess, make_pdf
         assert (str(apart.value), apart.value.code) == (str(here.value), here.value.code)
 
 
-def test_one_that_takes_too_long_is_refused_and_costs_the_others_nothing(make_pdf: MakePdf) -> None:
+def test_one_that_takes_too_long_is_refused_and_costs_the_others_nothing(
+    make_pdf: MakePdf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It has so many times its processor time, whatever else this machine does.
+    monkeypatch.setattr("billow.vision.pdf_process._PATIENCE", 50)
     pdfs = PdfProcess(seconds=3)
     with opened(pdfs, make_pdf([WORDS, WORDS])) as innocent:
         assert innocent.page(0).text_lines
@@ -122,6 +133,25 @@ def test_one_that_ends_its_reader_is_refused_and_a_killed_reader_is_no_fault_of_
                 document.page(0)
             thread.join()
             assert not victim.is_running()
+
+
+def test_what_it_died_of_is_told_also_where_its_end_takes_long(
+    pdfs: PdfProcess, make_pdf: MakePdf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = subprocess.Popen[bytes].wait
+
+    def impatient(process: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        if timeout is not None:
+            raise subprocess.TimeoutExpired(process.args, timeout)
+        return wait(process)
+
+    with opened(pdfs, make_pdf([SLOW])) as document:
+        monkeypatch.setattr(subprocess.Popen, "wait", impatient)
+        victim = child()
+        thread = while_it_works(victim, partial(os.kill, victim.pid, signal.SIGSEGV))
+        with pytest.raises(PermanentError, match="SIGSEGV"):
+            document.page(0)
+        thread.join()
 
 
 def test_one_that_died_between_two_questions_is_replaced(pdfs: PdfProcess, make_pdf: MakePdf) -> None:

@@ -19,8 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import nats
 import nats.errors
+from nats.aio.client import Client
 
 from billow.runtime.errors import StackUnreachableError
 
@@ -263,15 +263,14 @@ class EmbeddedServer:
         return None
 
     async def _jetstream_answers(self, timeout: float) -> bool:
+        # Not `nats.connect`: of a connection that nobody answered on in time it would leave the socket open.
+        client = Client()
         try:
-            client = await nats.connect(  # pyright: ignore[reportUnknownMemberType]
+            await client.connect(  # pyright: ignore[reportUnknownMemberType]
                 self.url, allow_reconnect=False, max_reconnect_attempts=0, connect_timeout=2, error_cb=_ignore
             )
-        except (OSError, nats.errors.Error, TimeoutError):
-            return False
-        try:
             await client.request("$JS.API.INFO", timeout=min(2.0, timeout))
-        except (nats.errors.Error, TimeoutError):
+        except (OSError, nats.errors.Error, TimeoutError):
             return False
         finally:
             await client.close()

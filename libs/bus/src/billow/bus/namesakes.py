@@ -13,8 +13,8 @@ from billow.schemas import codec
 
 log = structlog.get_logger()
 
-_SECONDS = 1.0
-"""How long an answer may take."""
+_SECONDS = 3.0
+"""How long an answer may take; a worker on a busy machine is not gone yet."""
 
 
 class _Metadata(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 
@@ -32,6 +33,8 @@ _WAIT_SECONDS = 60.0
 _AT_ONCE = 16
 """Each holds its payload, up to some 1 MB; what comes beyond is not shadowed."""
 _CLOSING_SECONDS = 3.0
+_TAKE_BACK_SECONDS = 3.0
+"""How long it may take at the end until the work of those that did not answer is out of the queues."""
 _FETCHED = 500
 
 
@@ -44,6 +47,8 @@ class Shadows:
         self._wait = wait
         self._at_once = at_once
         self._running: set[asyncio.Task[None]] = set()
+        self._given_up: asyncio.Future[None] | None = None
+        """Done when nobody waits for shadows any more."""
         self._closed = False
 
     def follow(
@@ -61,10 +66,15 @@ class Shadows:
             running.add_done_callback(self._running.discard)
 
     async def close(self) -> None:
-        """Give what is under way a few seconds, then give it up. Safe to call twice."""
+        """Give what is under way a few seconds, then give it up and take back its work. Safe to call twice."""
         self._closed = True
         if self._running:
             await asyncio.wait(self._running, timeout=_CLOSING_SECONDS)
+        if self._given_up is not None and not self._given_up.done():
+            self._given_up.set_result(None)
+        if self._running:
+            # Told, not cancelled: who is cancelled again and again has no time to ask a slow server.
+            await asyncio.wait(self._running, timeout=_TAKE_BACK_SECONDS)
         await end_tasks(list(self._running))
 
     async def _follow(
@@ -74,9 +84,13 @@ class Shadows:
         answered = False
         try:
             await question.ask(shadow)
-            answer = await question.wait(self._wait)
+            if self._given_up is None:
+                self._given_up = asyncio.get_running_loop().create_future()
+            started = time.monotonic()
+            answer = await question.wait(self._wait, self._given_up)
             if answer is None:
-                log.info("a shadow did not answer", model=shadow, task=task, seconds=self._wait)
+                seconds = round(time.monotonic() - started, 1)
+                log.info("a shadow did not answer", model=shadow, task=task, seconds=seconds)
                 return
             answered = True
             comparison = await asyncio.to_thread(_compare, event, task, result, output, shadow, answer.result)

@@ -37,8 +37,8 @@ async def consuming(
         await running
 
 
-async def until(condition: Callable[[], Awaitable[bool]] | Callable[[], bool], timeout: float = 30) -> None:
-    """Wait until it is so. Raises AssertionError after `timeout` seconds."""
+async def until(condition: Callable[[], Awaitable[bool]] | Callable[[], bool], timeout: float = 60) -> None:
+    """Wait until it is so. Raises AssertionError after `timeout` seconds, which a busy machine may need."""
     end = time.monotonic() + timeout
     while True:
         result = condition()

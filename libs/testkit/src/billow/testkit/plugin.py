@@ -13,6 +13,7 @@ import nats
 import pytest
 import pytest_asyncio
 import structlog
+from hypothesis import HealthCheck, settings
 from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
@@ -55,8 +56,14 @@ class ExternalServer:
                     continue
 
 
+@pytest.hookimpl(tryfirst=True)  # what is said on the command line comes later
 def pytest_configure() -> None:
-    """A logger that was used while one test had the logs set up must not stay bound to that test's stderr."""
+    """Set up hypothesis and structlog for all tests."""
+    # A machine that stands still for a moment says nothing about an example, nor about how it was drawn; and what a
+    # change did not touch does not fail with it.
+    settings.register_profile("billow", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("billow")
+    # A logger that was used while one test had the logs set up must not stay bound to that test's stderr.
     configure = structlog.configure
 
     def uncached(*args: Any, **options: Any) -> None:

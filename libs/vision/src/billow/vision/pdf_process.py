@@ -201,8 +201,9 @@ class _Child:
         """Bury it, and say what it died of."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1)
-        code = self._process.poll()
+        # Where it is still about to die of something, `end` comes too late to be the reason.
         self.end()
+        code = self._process.returncode
         name = signal.Signals(-code).name if code is not None and code < 0 else ""
         if name == "SIGPROF":
             return too_complex(f"takes more than {self._seconds:g} s")

@@ -78,7 +78,7 @@ class Stack:
         """SQLAlchemy URL of the records."""
         return f"sqlite+aiosqlite:///{self.folder / 'billow.db'}"
 
-    async def start(self, progress: Progress = lambda _: None, *, timeout: float = 60.0) -> Self:
+    async def start(self, progress: Progress = lambda _: None, *, timeout: float = 120.0) -> Self:
         """Start all parts and wait until each takes work; on failure stop what has started.
 
         Raises:
