@@ -51,7 +51,7 @@ def test_other_programs_are_told_of() -> None:
 
 
 def test_real_workers_share_the_work(capsys: pytest.CaptureFixture[str]) -> None:
-    small = ["--workers", "1,2", "--seconds", "0.7", "--run-ms", "50", "--crops", "2", "--busy", "2"]
+    small = ["--workers", "1,2", "--seconds", "3", "--run-ms", "50", "--crops", "2", "--busy", "2"]
     assert scaling.main([*small, "--min-ratio", "0.01"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[2:4]] == ["1", "2"]

@@ -14,7 +14,7 @@ import pytest_asyncio
 from billow.cli.stack.stack import Stack
 from samples.receipts import render_receipt
 
-pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -47,7 +47,7 @@ async def billow(stack: Stack, *args: str) -> tuple[int, str, str]:
 async def test_a_document_is_taken_back_and_says_so_ever_after(blind_stack: Stack, photo: Path) -> None:
     code, _, err = await billow(blind_stack, "submit", str(photo), "--id", "doc-1")
     assert (code, err) == (0, "")
-    code, out, err = await billow(blind_stack, "cancel", "doc-1", "--reason", "The wrong photo.", "--wait", "60")
+    code, out, err = await billow(blind_stack, "cancel", "doc-1", "--reason", "The wrong photo.", "--wait", "120")
     row = json.loads(out)
     assert (code, err, row["status"], row["source"]) == (0, "", "cancelled", str(photo))
     assert row["error"]["code"] == "cancelled"
@@ -68,7 +68,7 @@ async def test_what_had_failed_before_is_shown_as_it_is(blind_stack: Stack, tmp_
     path = tmp_path / "empty.jpg"
     path.touch()
     await billow(blind_stack, "submit", str(path), "--id", "doc-2")
-    code, out, _ = await billow(blind_stack, "get", "doc-2", "--wait", "60")
+    code, out, _ = await billow(blind_stack, "get", "doc-2", "--wait", "120")
     assert (code, json.loads(out)["status"]) == (1, "failed")
     code, out, err = await billow(blind_stack, "cancel", "doc-2")
     assert (code, json.loads(out)["status"]) == (1, "failed")

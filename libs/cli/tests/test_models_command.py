@@ -32,6 +32,8 @@ MANIFEST = (
 )
 SAMPLES = ("receipt-cafe.jpg", "receipt-market.jpg")
 
+pytestmark = pytest.mark.timeout(600)
+
 
 def billow(*args: str | Path, **environ: str) -> tuple[int, str, str]:
     """Exit code, stdout, stderr."""
@@ -40,7 +42,7 @@ def billow(*args: str | Path, **environ: str) -> tuple[int, str, str]:
         check=False,
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=300,
         env={**os.environ, "COLUMNS": "300", "BILLOW_NATS_URL": "nats://127.0.0.1:9", **environ},
     )
     return done.returncode, done.stdout, done.stderr

@@ -32,9 +32,11 @@ from billow.schemas.inference import Classifications, ClassifyTokens, Word
 from billow.testkit.consuming import dead_letters, until
 from billow.testkit.events import make_recognized, make_submitted, quad_of_line
 
-pytestmark = [pytest.mark.component, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.component, pytest.mark.timeout(600)]
 
-PATIENCE = 240
+PATIENCE = 400
+ACK_WAIT = 4
+"""seconds after which what a dead process held comes back; one that stands still for as long wastes an attempt"""
 TASK, MODEL = "token-classification", "deadly_1-0-0"
 SUPERVISED = """
 import ctypes, os, sys
@@ -53,8 +55,8 @@ SERVICE = """
 import billow.services.{name}.__main__ as service
 from billow.services.{name} import handlers
 
-# What a dead process held comes back at once.
-service.{spec} = msgspec.structs.replace(service.{spec}, ack_wait=1)
+# What a dead process held comes back soon.
+service.{spec} = msgspec.structs.replace(service.{spec}, ack_wait={ack_wait})
 real = handlers.{handler}.{work}
 
 async def deadly(self, clock, event, again):
@@ -64,16 +66,23 @@ async def deadly(self, clock, event, again):
 
 handlers.{handler}.{work} = deadly
 """
-OCR_DIES = SERVICE.format(name="ocr", spec="OCR", handler="OcrHandler", work="_recognize", death="os._exit(9)")
-LAYOUT_DIES = SERVICE.format(
-    name="layout", spec="LAYOUT", handler="LayoutHandler", work="_analyze", death="ctypes.string_at(0)"
+OCR_DIES = SERVICE.format(
+    name="ocr", spec="OCR", ack_wait=ACK_WAIT, handler="OcrHandler", work="_recognize", death="os._exit(9)"
 )
-WORKER = """
+LAYOUT_DIES = SERVICE.format(
+    name="layout",
+    spec="LAYOUT",
+    ack_wait=ACK_WAIT,
+    handler="LayoutHandler",
+    work="_analyze",
+    death="ctypes.string_at(0)",
+)
+WORKER = f"""
 import billow.bus.work as work
 import billow.services.worker.__main__ as service
 
 real = work.inference_consumer
-work.inference_consumer = lambda *names: msgspec.structs.replace(real(*names), ack_wait=1)
+work.inference_consumer = lambda *names: msgspec.structs.replace(real(*names), ack_wait={ACK_WAIT})
 """
 MANIFEST = """name = "deadly"
 version = "1.0.0"
@@ -153,7 +162,7 @@ async def supervised(
 
 
 async def comes_back_soon(bus: Bus, spec: ConsumerSpec) -> None:
-    await change_consumer(bus, replace(spec, ack_wait=1))
+    await change_consumer(bus, replace(spec, ack_wait=ACK_WAIT))
 
 
 async def the_letters(bus: Bus, count: int) -> dict[str, Letter]:

@@ -11,7 +11,7 @@ import pytest
 
 from billow.cli.stack.stack import Stack
 
-pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
 
 
 def snippet(root: Path, name: str) -> str:
@@ -29,7 +29,7 @@ async def test_the_snippet_prints_the_total_of_the_sample(stack: Stack, root: Pa
         env={**os.environ, "BILLOW_NATS_URL": stack.url},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

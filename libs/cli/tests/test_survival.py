@@ -14,11 +14,14 @@ import pytest
 from billow.cli.stack.stack import Stack
 from billow.client import Billow
 from billow.schemas.record import Record
+from billow.testkit.consuming import until
 from samples.receipts import render_receipt
 
-pytestmark = pytest.mark.component
+pytestmark = [pytest.mark.component, pytest.mark.timeout(600)]
 
 DOCUMENTS = 30
+PATIENCE = 400
+"""seconds: they are done in half a minute where nothing else runs"""
 
 
 @asynccontextmanager
@@ -27,8 +30,8 @@ async def thirty_documents() -> AsyncGenerator[tuple[Stack, asyncio.Task[list[Re
     with tempfile.TemporaryDirectory(prefix="billow-test-") as folder:
         async with Stack(Path(folder)) as stack, Billow(stack.url) as billow:
             names = [await billow.submit(render_receipt(seed)[0], source=str(seed)) for seed in range(DOCUMENTS)]
-            waiting = [asyncio.create_task(billow.result(name, timeout=150)) for name in names]
-            await asyncio.wait_for(_done(waiting, DOCUMENTS // 3), 120)
+            waiting = [asyncio.create_task(billow.result(name, timeout=PATIENCE)) for name in names]
+            await asyncio.wait_for(_done(waiting, DOCUMENTS // 3), PATIENCE)
             assert not all(task.done() for task in waiting), "all were done before anything was killed"
             yield stack, asyncio.create_task(_all(waiting))
 
@@ -58,8 +61,17 @@ async def check(stack: Stack, records: list[Record]) -> None:
     assert {status for _, status in stored} == {"completed"}
     async with await nats.connect(stack.url) as client:
         js = client.jetstream()
-        info = await js.stream_info("DOCUMENTS", subjects_filter="documents.*.completed.*")
-        assert sorted((info.state.subjects or {}).values()) == [1] * DOCUMENTS
+
+        async def said() -> list[int]:
+            info = await js.stream_info("DOCUMENTS", subjects_filter="documents.*.completed.*")
+            return sorted((info.state.subjects or {}).values())
+
+        async def all_said() -> bool:
+            return len(await said()) == DOCUMENTS
+
+        # Who waits hears of a record a moment before the stream has it.
+        await until(all_said)
+        assert await said() == [1] * DOCUMENTS
         assert (await js.stream_info("DEADLETTERS")).state.messages == 0
 
 

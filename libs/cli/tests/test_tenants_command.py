@@ -80,7 +80,7 @@ def _billow(*words: str, url: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "BILLOW_NATS_URL": url},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         check=False,
     )
 

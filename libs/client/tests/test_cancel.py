@@ -23,9 +23,9 @@ async def test_who_works_on_it_is_told_and_who_waits_for_it_gets_the_record(
     heard = await nats_client.subscribe("cancelled.>")
     await nats_client.flush()
     await billow.submit(b"photo", document_id="doc-1")
-    waiting = asyncio.create_task(billow.result("doc-1", timeout=30))
-    cancelling = asyncio.create_task(billow.cancel("doc-1", reason="The wrong photo.", timeout=30))
-    message = await heard.next_msg(timeout=20)
+    waiting = asyncio.create_task(billow.result("doc-1", timeout=60))
+    cancelling = asyncio.create_task(billow.cancel("doc-1", reason="The wrong photo.", timeout=60))
+    message = await heard.next_msg(timeout=60)
     # It was safe before anybody was told.
     stated = await latest_event(bus, Cancelled, "default", "doc-1")
     assert stated is not None

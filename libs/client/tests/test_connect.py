@@ -19,7 +19,7 @@ def plain_server(tmp_path: Path) -> Iterator[str]:
     command = [str(find_binary()), "-a", "127.0.0.1", "-p", "-1", "--ports_file_dir", str(tmp_path)]
     server = subprocess.Popen([*command, "-l", str(tmp_path / "log")])
     try:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not (files := [file for file in tmp_path.glob("*.ports") if file.stat().st_size]):
             assert time.monotonic() < until
             time.sleep(0.01)

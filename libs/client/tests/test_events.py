@@ -39,7 +39,7 @@ async def test_a_document_is_followed_from_its_beginning_to_its_end(billow: Bill
     following = asyncio.create_task(names(billow.events("doc-1")))
     for event in (make_recognized("doc-1"), make_completed("doc-2"), make_analyzed("doc-1"), make_completed("doc-1")):
         await publish_event(bus, event)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert await following == ["Submitted doc-1.1", "Recognized doc-1.1", "Analyzed doc-1.1", "Completed doc-1.1"]
     # Again, all of it is history.
     assert await names(billow.events("doc-1", kinds=["completed"])) == ["Completed doc-1.1"]
@@ -51,7 +51,7 @@ async def test_it_goes_on_while_a_higher_revision_is_worked_on(billow: Billow, b
     following = asyncio.create_task(names(billow.events("doc-1")))
     await publish_event(bus, make_cancelled("doc-1", revision=2))
     await publish_event(bus, make_failed("doc-1", revision=2))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert (await following)[-2:] == ["Cancelled doc-1.2", "Failed doc-1.2"]
 
 

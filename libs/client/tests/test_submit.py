@@ -45,18 +45,18 @@ async def test_a_new_revision_leaves_the_original_of_the_old_one(billow: Billow,
 
 
 async def test_a_result_that_comes_later_is_awaited_and_one_that_is_there_is_found(billow: Billow, bus: Bus) -> None:
-    waiting = asyncio.create_task(billow.result("doc-1", timeout=20))
+    waiting = asyncio.create_task(billow.result("doc-1", timeout=60))
     event = make_completed("doc-1")
     await publish_event(bus, event)
     assert await waiting == event.record
-    assert await billow.result("doc-1", timeout=1) == event.record
+    assert await billow.result("doc-1", timeout=60) == event.record
     assert await billow.get("doc-1") == event.record
 
 
 async def test_a_failed_document_is_a_result_too(billow: Billow, bus: Bus) -> None:
     event = make_failed("doc-1")
     await publish_event(bus, event)
-    assert (await billow.result("doc-1", timeout=1)).error == event.record.error
+    assert (await billow.result("doc-1", timeout=60)).error == event.record.error
 
 
 async def test_a_time_out_says_that_nothing_is_lost(billow: Billow) -> None:

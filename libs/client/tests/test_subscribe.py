@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """A backend that goes away and comes back misses nothing."""
 
 import asyncio
@@ -10,6 +11,7 @@ from billow.bus.embedded import EmbeddedServer
 from billow.bus.publish import publish_event
 from billow.client import Billow, Subscription
 from billow.schemas.events import Completed, Failed
+from billow.testkit.consuming import until
 from billow.testkit.events import make_completed, make_failed, make_recognized, make_submitted
 from billow.testkit.plugin import NatsServer
 
@@ -61,6 +63,9 @@ async def test_two_processes_with_one_name_share_the_events(billow: Billow, nats
             found.append(event.document_id)
             await asyncio.sleep(0.001)
 
+    async def both_ask() -> bool:
+        return (await bus.js.consumer_info("DOCUMENTS", "client=default=shop")).num_waiting == 2
+
     documents = [f"doc-{number}" for number in range(300)]
     shares: list[list[str]] = [[], []]
     async with (
@@ -69,6 +74,8 @@ async def test_two_processes_with_one_name_share_the_events(billow: Billow, nats
         other.subscribe("shop") as two,
     ):
         tasks = [asyncio.create_task(drain(one, shares[0])), asyncio.create_task(drain(two, shares[1]))]
+        # Both have asked the server, so that none can take all before the other is heard.
+        await until(both_ask)
         await asyncio.gather(*(publish_event(bus, make_completed(name)) for name in documents))
         async with asyncio.timeout(60):
             while len(shares[0]) + len(shares[1]) < len(documents):

@@ -5,6 +5,7 @@ import multiprocessing
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,8 @@ async def answering(nats_server: NatsServer, bus: Bus) -> AsyncIterator[None]:
     async with AsyncBillow(nats_server.url) as ears:
 
         async def listen() -> None:
-            async for event in ears.events(kinds=["submitted"]):
+            # From the beginning: what is submitted before it listens counts too.
+            async for event in ears.events(kinds=["submitted"], since=timedelta(hours=1)):
                 await publish_event(bus, make_completed(event.document_id))
 
         listening = asyncio.create_task(listen())

@@ -455,10 +455,19 @@ def test_long_documents_take_time_in_proportion(engine: PythonEngine) -> None:
 
 def test_a_document_of_nothing_but_summaries_is_done_quickly(engine: PythonEngine) -> None:
     kinds = ("TOTAL", "TAX", "SERVICE CHARGE", "DISCOUNT", "SUBTOTAL", "CASH", "CHANGE", "ROUNDING")
-    rows = [f"{kinds[i % len(kinds)]}   {i}.{i % 100:02}" for i in range(1600)]
-    started = time.process_time()
-    engine.run(tensors(rows))
-    assert time.process_time() - started < 5.0
+
+    def seconds(count: int) -> float:
+        inputs = tensors([f"{kinds[i % len(kinds)]}   {i}.{i % 100:02}" for i in range(count)])
+        best = float("inf")
+        for _ in range(3):
+            started = time.process_time()
+            engine.run(inputs)
+            best = min(best, time.process_time() - started)
+        return best
+
+    seconds(100)
+    # Less than with the square of their number; it is about 45 times as long.
+    assert seconds(1600) < 200 * seconds(100)
 
 
 @pytest.mark.parametrize("text", ["1" * 400, "1," * 200, "TOTAL" * 80, "(" * 300, "1 " * 400, "a1" * 200, "12/" * 100])

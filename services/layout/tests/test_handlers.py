@@ -14,12 +14,12 @@ from billow.bus.guard import guarding
 from billow.bus.inference import InferenceClient
 from billow.bus.provision import provision
 from billow.bus.publish import latest_event, publish_event
-from billow.bus.topology import DEADLETTERS, DOCUMENTS, INFERENCE, LAYOUT
+from billow.bus.topology import DEADLETTERS, INFERENCE, LAYOUT
 from billow.schemas import codec, subjects
 from billow.schemas.events import Analyzed
 from billow.schemas.inference import Classifications, ClassifyTokens, InferenceResult, InferenceWork
 from billow.services.layout.handlers import LayoutHandler
-from billow.testkit.consuming import until
+from billow.testkit.consuming import settled, until
 from billow.testkit.events import make_cancelled, make_recognized
 from billow.testkit.plugin import NatsServer
 
@@ -45,11 +45,6 @@ async def dead_letters(bus: Bus, count: int) -> bool:
 
 async def asked(bus: Bus) -> bool:
     return (await bus.js.stream_info(INFERENCE.name)).state.last_seq > 0
-
-
-async def done(bus: Bus) -> bool:
-    info = await bus.js.consumer_info(DOCUMENTS.name, LAYOUT.durable)
-    return info.num_pending == 0 and info.num_ack_pending == 0
 
 
 async def test_a_document_whose_deadline_passed_fails_instead_of_waiting_for_a_model(nats_server: NatsServer) -> None:
@@ -80,7 +75,7 @@ async def test_who_answered_and_what_it_was_sent_is_told(nats_server: NatsServer
             )
             subject = subjects.result("default", "token-classification", work.request_id)
             await bus.js.publish(subject, codec.encode(answer, codec.MSGPACK))
-            await until(lambda: done(bus))
+            await until(lambda: settled(bus, LAYOUT), timeout=60)
         analyzed = await latest_event(bus, Analyzed, "default", "doc-1")
         assert analyzed is not None
         assert analyzed.models == {**event.models, "token-classification": "another_2-0-0"}
@@ -97,6 +92,6 @@ async def test_a_document_cancelled_while_a_model_is_asked_is_not_analyzed(nats_
             cancelled = make_cancelled("doc-1")
             await publish_event(bus, cancelled)
             await announce(bus, cancelled)
-            await until(lambda: done(bus))
+            await until(lambda: settled(bus, LAYOUT), timeout=60)
         assert await latest_event(bus, Analyzed, "default", "doc-1") is None
         assert await dead_letters(bus, 0)

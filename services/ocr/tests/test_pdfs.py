@@ -5,6 +5,8 @@ import contextlib
 import zlib
 from pathlib import Path
 
+import pytest
+
 from billow.bus.connection import Bus
 from billow.bus.deadletter_shelf import letters
 from billow.bus.guard import guarding
@@ -37,7 +39,11 @@ def drawing(operators: bytes) -> bytes:
     return b"%PDF-1.4\n" + b"".join(numbered) + b"trailer<</Root 1 0 R>>\n%%EOF\n"
 
 
-async def test_a_pdf_that_takes_too_long_fails_and_the_next_one_is_read(nats_server: NatsServer) -> None:
+async def test_a_pdf_that_takes_too_long_fails_and_the_next_one_is_read(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It has so many times its processor time, whatever else this machine does.
+    monkeypatch.setattr("billow.vision.pdf_process._PATIENCE", 75)
     slow = drawing(b"0 0 m 600 700 l 300 10 l S\n" * 1_000_000)
     assert len(slow) < 100_000
     settings = OcrSettings(pdf_limit=2)
@@ -52,7 +58,7 @@ async def test_a_pdf_that_takes_too_long_fails_and_the_next_one_is_read(nats_ser
                 async with consuming(bus, handler.on_submitted):
                     await publish_event(bus, make_submitted("slow"))
                     await publish_event(bus, make_submitted("invoice"))
-                    await until(lambda: settled(bus), timeout=120)
+                    await until(lambda: settled(bus), timeout=150)
         letter = await anext(letters(bus))
         # On a machine that is too busy to spend the limit on it in time it waits first, which is no failure.
         assert (letter.code, letter.document_id) == ("pdf_too_complex", "slow")

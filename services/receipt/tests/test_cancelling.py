@@ -12,13 +12,13 @@ from billow.bus.connection import Bus
 from billow.bus.consume import EventConsumer
 from billow.bus.outcome import latest_record
 from billow.bus.publish import latest_event, publish_event
-from billow.bus.topology import DEADLETTERS, DOCUMENTS, RECEIPT, RECEIPT_CANCELLATIONS
+from billow.bus.topology import DEADLETTERS, RECEIPT, RECEIPT_CANCELLATIONS
 from billow.schemas import codec
 from billow.schemas.events import Cancelled, Completed, Failed
 from billow.schemas.record import Record
 from billow.services.receipt.handlers import ReceiptHandler
 from billow.services.receipt.store import Store
-from billow.testkit.consuming import until
+from billow.testkit.consuming import settled, until
 from billow.testkit.events import make_analyzed, make_cancelled, make_submitted
 
 
@@ -40,12 +40,8 @@ async def service(bus: Bus, store: Store) -> AsyncIterator[None]:
 
 async def settle(bus: Bus) -> None:
     """Until the service has done with all there is."""
-
-    async def settled() -> bool:
-        infos = [await bus.js.consumer_info(DOCUMENTS.name, spec.durable) for spec in (RECEIPT, RECEIPT_CANCELLATIONS)]
-        return all(info.num_pending == 0 and info.num_ack_pending == 0 for info in infos)
-
-    await until(settled)
+    for spec in (RECEIPT, RECEIPT_CANCELLATIONS):
+        await until(lambda spec=spec: settled(bus, spec), timeout=60)
 
 
 async def outcome(bus: Bus, store: Store, document_id: str = "doc-1", revision: int = 1) -> Record:
@@ -130,7 +126,7 @@ async def test_one_plain_message_on_the_stream_is_enough_and_all_who_work_hear_i
         "occurred_at": "2026-03-14T12:30:00+01:00",
     }
     await nats_client.jetstream().publish("documents.default.cancelled.doc-1", msgspec.json.encode(row))
-    message = await heard.next_msg(timeout=20)
+    message = await heard.next_msg(timeout=60)
     assert message.subject == "cancelled.default.doc-1"
     assert codec.decode(message.data, Cancelled).document_id == "doc-1"
     await settle(bus)

@@ -45,7 +45,7 @@ async def test_an_outcome_waits_for_room_and_is_no_dead_letter(nats_server: Nats
             info = await bus.js.consumer_info(DOCUMENTS.name, RECEIPT.durable)
             return (info.num_redelivered or 0) >= 2
 
-        await until(handed_out_again, timeout=60)
+        await until(handed_out_again, timeout=90)
         assert await _messages(bus, DOCUMENTS.name) == 2
         assert await latest_record(bus, "default", "doc-1") is None
         await _room_for(bus, -1)

@@ -35,14 +35,14 @@ LASTING = ("22P02", "23505", "42P01", "42501")
 
 @pytest_asyncio.fixture
 async def store(own_postgres_url: str) -> AsyncIterator[Store]:
-    store = Store.create(own_postgres_url, wait=5)
+    store = Store.create(own_postgres_url, wait=30)
     await store.migrate()
     yield store
     await store.close()
 
 
 async def refused_with(url: str, state: str) -> None:
-    engine = open_engine(url, wait=5)
+    engine = open_engine(url, wait=30)
     order = f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$"
     try:
         with passing_errors():
@@ -70,7 +70,7 @@ async def test_too_many_connections_are_worth_another_try(postgres_url: str) -> 
     async with engine.begin() as connection:
         await connection.execute(text(f"CREATE ROLE {name} LOGIN PASSWORD 'x' CONNECTION LIMIT 0"))
     narrow = make_url(postgres_url).set(username=name, password="x").render_as_string(hide_password=False)
-    store = Store.create(narrow, wait=5)
+    store = Store.create(narrow, wait=30)
     try:
         with pytest.raises(TransientError, match="too many connections"):
             await store.count()
@@ -82,7 +82,7 @@ async def test_too_many_connections_are_worth_another_try(postgres_url: str) -> 
 
 
 async def test_a_connection_that_an_administrator_ends_is_made_again(postgres_url: str) -> None:
-    store = Store.create(postgres_url, wait=5)
+    store = Store.create(postgres_url, wait=30)
     await store.migrate()
     await store.save(make_record())
     engine = create_async_engine(postgres_url, poolclass=NullPool)
@@ -98,7 +98,7 @@ async def test_a_connection_that_an_administrator_ends_is_made_again(postgres_ur
 async def test_a_statement_under_way_when_the_server_goes_is_worth_another_try(
     postgres: PostgresServer, own_postgres_url: str, end: Callable[[PostgresServer], None]
 ) -> None:
-    engine = open_engine(own_postgres_url, wait=30)
+    engine = open_engine(own_postgres_url, wait=120)
     begun = asyncio.Event()
 
     async def sleep() -> None:
@@ -106,7 +106,7 @@ async def test_a_statement_under_way_when_the_server_goes_is_worth_another_try(
             async with engine.begin() as connection:
                 await connection.execute(text("SELECT 1"))
                 begun.set()
-                await connection.execute(text("SELECT pg_sleep(25)"))
+                await connection.execute(text("SELECT pg_sleep(100)"))
 
     sleeping = asyncio.create_task(sleep())
     await begun.wait()
@@ -139,6 +139,7 @@ async def test_a_migration_does_not_wait_for_ever(postgres_url: str) -> None:
     await store.close()
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("end", [PostgresServer.stop, PostgresServer.kill])
 async def test_documents_stored_while_the_server_goes_and_comes_are_all_there_once(
     bus: Bus, store: Store, postgres: PostgresServer, own_postgres_url: str, end: Callable[[PostgresServer], None]
@@ -153,10 +154,10 @@ async def test_documents_stored_while_the_server_goes_and_comes_are_all_there_on
             await publish_event(bus, make_analyzed(f"doc-{number}"))
             if number in {60, 130}:
                 # In the midst of it.
-                await until(lambda: at_least(store, 5))
+                await until(lambda: at_least(store, 5), timeout=60)
                 await asyncio.to_thread(end, postgres)
                 await asyncio.to_thread(postgres.start)
-        await until(lambda: settled(bus, RECEIPT), timeout=120)
+        await until(lambda: settled(bus, RECEIPT), timeout=240)
     assert await store.count() == count
     assert (await bus.js.stream_info(DEADLETTERS.name)).state.messages == 0
     for number in range(count):
@@ -184,7 +185,7 @@ async def test_rebuilding_beside_sqlite_is_compared_too(bus: Bus, postgres_url: 
     async with consuming(bus, handler.on_analyzed, RECEIPT):
         for number in range(10):
             await publish_event(bus, make_analyzed(f"doc-{number}"))
-        await until(lambda: settled(bus, RECEIPT))
+        await until(lambda: settled(bus, RECEIPT), timeout=60)
     changed = msgspec.structs.replace(make_record("doc-3"), kind="invoice")
     await store.save(changed)
     report = await Proof(bus, Place(sqlite_url), Place(postgres_url), patience=1).run()

@@ -69,7 +69,7 @@ async def say(bus: Bus, *events: Event) -> None:
     for event in events:
         await publish_event(bus, event)
     for spec in (RECEIPT, RECEIPT_PROMOTIONS, RECEIPT_CANCELLATIONS, RECEIPT_FAILURES):
-        await until(lambda spec=spec: settled(bus, spec))
+        await until(lambda spec=spec: settled(bus, spec), timeout=60)
 
 
 async def mixed_history(bus: Bus, store: Store) -> None:

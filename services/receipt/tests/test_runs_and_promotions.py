@@ -49,7 +49,7 @@ async def count(bus: Bus, stream: str) -> int:
 
 async def settle(bus: Bus) -> None:
     for spec in (RECEIPT, RECEIPT_RUNS, RECEIPT_PROMOTIONS, RECEIPT_FAILURES):
-        await until(lambda spec=spec: settled(bus, spec))
+        await until(lambda spec=spec: settled(bus, spec), timeout=60)
 
 
 async def make_official(bus: Bus) -> Record:

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import http.client
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -91,7 +92,7 @@ class Worker:
 
     async def end(self) -> int:
         """Wait for its end; returns the exit code."""
-        return await asyncio.wait_for(self.process.wait(), 90)
+        return await asyncio.wait_for(self.process.wait(), 150)
 
 
 class Site:
@@ -144,7 +145,7 @@ async def bus(nats_server: NatsServer) -> AsyncGenerator[Bus]:
         yield connected
 
 
-async def until(condition: Callable[[], Awaitable[object]], seconds: float = 90) -> None:
+async def until(condition: Callable[[], Awaitable[object]], seconds: float = 150) -> None:
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.02)
@@ -152,7 +153,7 @@ async def until(condition: Callable[[], Awaitable[object]], seconds: float = 90)
 
 async def classify(bus: Bus, name: str, word: str = "7.00") -> tuple[str, ...]:
     payload = ClassifyTokens(pages=(Page(width=9, height=9),), words=(Word(text=word, quad=QUAD),))
-    client = InferenceClient(bus, wait=150)
+    client = InferenceClient(bus, wait=240)
     try:
         result = await client.call(
             make_submitted(name), payload, task="token-classification", model=MODEL, lane="interactive", again=False
@@ -168,7 +169,7 @@ async def queued(bus: Bus) -> int:
     return (await bus.js.stream_info(INFERENCE.name)).state.messages
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_a_model_that_hangs_on_one_document_is_ended_and_only_that_document_dies(
     bus: Bus, site: Site, models: Path
 ) -> None:
@@ -184,7 +185,8 @@ async def test_a_model_that_hangs_on_one_document_is_ended_and_only_that_documen
     logs: list[str] = []
     # As whoever supervises it would: again and again.
     while not answers.done():
-        worker = await site.start(models, run_limit="0.5")
+        # Much longer than any of the others takes, also where the machine stands still for a moment.
+        worker = await site.start(models, run_limit="3")
         ended = asyncio.create_task(worker.end())
         await asyncio.wait({ended, answers}, return_when=asyncio.FIRST_COMPLETED)
         logs.append(worker.log)
@@ -211,7 +213,7 @@ async def test_a_model_that_hangs_on_one_document_is_ended_and_only_that_documen
     await until(nothing_waits)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_the_work_of_a_hanging_worker_goes_to_another_at_once(
     bus: Bus, site: Site, models: Path, tmp_path: Path
 ) -> None:
@@ -226,21 +228,21 @@ async def test_the_work_of_a_hanging_worker_goes_to_another_at_once(
     await until(begun)
     other = await site.start(models)
     assert await hanging.end() == 1
-    ended = time.monotonic()
     await other.ready()
+    ended = time.monotonic()
 
     async def begun_again() -> bool:
-        return gate.with_suffix(".begun").read_text() == "xx"
+        return len(gate.with_suffix(".begun").read_text()) >= 2
 
     await until(begun_again)
+    assert time.monotonic() - ended < 60
     gate.touch()
     assert await call == ("total",)
-    assert time.monotonic() - ended < 60
     other.process.send_signal(signal.SIGTERM)
     assert await other.end() == 0
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_a_model_that_never_lets_go_of_the_interpreter_is_ended_too(bus: Bus, site: Site, models: Path) -> None:
     worker = await site.start(models, run_limit="0.5")
     await worker.ready()
@@ -251,7 +253,7 @@ async def test_a_model_that_never_lets_go_of_the_interpreter_is_ended_too(bus: B
     await asyncio.gather(call, return_exceptions=True)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_work_of_a_worker_that_is_killed_is_delivered_once_more_and_answered(
     bus: Bus, site: Site, models: Path, tmp_path: Path
 ) -> None:
@@ -261,9 +263,14 @@ async def test_work_of_a_worker_that_is_killed_is_delivered_once_more_and_answer
     calls = [asyncio.create_task(classify(bus, f"doc-{n}", str(gate))) for n in range(3)]
 
     async def begun() -> bool:
-        return gate.with_suffix(".begun").exists() and await queued(bus) == 3
+        return gate.with_suffix(".begun").exists()
+
+    async def all_in_hand() -> bool:
+        info = await bus.js.consumer_info(INFERENCE.name, f"{MODEL}_interactive")
+        return info.num_ack_pending == 3
 
     await until(begun)
+    await until(all_in_hand)
     killed.process.kill()
     await killed.end()
     gate.touch()
@@ -282,7 +289,7 @@ async def test_work_of_a_worker_that_is_killed_is_delivered_once_more_and_answer
     assert (await bus.js.stream_info(DEADLETTERS.name)).state.messages == 0
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_a_worker_with_another_model_of_the_same_name_does_not_start(
     bus: Bus, site: Site, models: Path, tmp_path: Path
 ) -> None:
@@ -301,11 +308,9 @@ async def test_a_worker_with_another_model_of_the_same_name_does_not_start(
     assert {worker.digest for worker in await present_workers(bus)} == {presence.digest}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_prometheus_reads_what_a_worker_did(bus: Bus, site: Site, models: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     worker = await site.start(models, metrics_port=str(port))
     await worker.ready()
     await classify(bus, "doc")
@@ -313,6 +318,15 @@ async def test_prometheus_reads_what_a_worker_did(bus: Bus, site: Site, models: 
     assert f'billow_inference_requests_total{{model="{MODEL}",outcome="answered"}} 1.0' in lines
     (spent,) = (line.split()[1] for line in lines if line.startswith("billow_model_seconds_total{"))
     assert float(spent) > 0
+
+
+def free_port() -> int:
+    """From below those that the system gives to whoever asks for any: nobody else gets it while the worker starts."""
+    while True:
+        port = secrets.choice(range(10_000, 20_000))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("0.0.0.0", port))
+            return port
 
 
 def scrape(port: int) -> str:
@@ -324,7 +338,7 @@ def scrape(port: int) -> str:
         connection.close()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_cancelled_documents_cost_a_real_worker_nothing(
     bus: Bus, site: Site, models: Path, tmp_path: Path
 ) -> None:

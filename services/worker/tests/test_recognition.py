@@ -135,7 +135,7 @@ class SpreadReader(GreyReader):
         return self._threads
 
     def run(self, inputs: Tensors) -> Tensors:
-        self._meet.wait(timeout=30)
+        self._meet.wait(timeout=60)
         return super().run(inputs)
 
 
