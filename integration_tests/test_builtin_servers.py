@@ -28,7 +28,7 @@ from integration_tests.images import NATS, POSTGRES
 from integration_tests.images.engine import check_engine
 from integration_tests.images.ours import CPU, TAG
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 ROOT = Path(__file__).parents[1]
 
@@ -109,7 +109,7 @@ def _run(arguments: list[str], environ: Mapping[str, str]) -> subprocess.Complet
     """Python on this machine with variables over its own."""
     command = [sys.executable, *arguments]
     return subprocess.run(
-        command, env={**os.environ, **environ}, check=False, capture_output=True, text=True, timeout=90
+        command, env={**os.environ, **environ}, check=False, capture_output=True, text=True, timeout=240
     )
 
 

@@ -18,7 +18,7 @@ from billow.cli.stack.stack import Stack
 from billow.client import Billow, document_id_of
 from billow.testkit.models import DETECTOR_TOKEN, OLD, write_pretend_models
 
-pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[1]
 PYTHON = ROOT / "examples" / "python"
@@ -73,7 +73,7 @@ async def run(*command: str | Path, url: str = "", cwd: Path | None = None) -> t
         env={**os.environ, "BILLOW_NATS_URL": url, "PATH": f"{Path(found('node')).parent}:{os.environ['PATH']}"},
         cwd=cwd,
     )
-    out, err = await asyncio.wait_for(process.communicate(), 150)
+    out, err = await asyncio.wait_for(process.communicate(), 300)
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
 
@@ -121,7 +121,7 @@ async def test_the_python_listener_hears_what_came_while_it_was_away(stack: Stac
 async def extract(stack: Stack, photo: Path) -> str:
     """A document of somebody else."""
     async with Billow(stack.url) as billow:
-        return (await billow.extract(photo, timeout=100)).document_id
+        return (await billow.extract(photo, timeout=240)).document_id
 
 
 async def test_node_publishes_and_hears_the_record(stack: Stack, node: Path, photo: Path) -> None:

@@ -11,6 +11,8 @@ from integration_tests.cluster.docker import Network
 from integration_tests.cluster.leftovers import remove_leftovers
 from integration_tests.images.engine import EngineError, check_room
 
+pytestmark = pytest.mark.timeout(600)
+
 ROOT = Path(__file__).parents[1]
 NOBODY = "tcp://127.0.0.1:1"
 """Where no Docker engine listens."""

@@ -12,9 +12,9 @@ from integration_tests.chaos.load import Load, page
 from integration_tests.chaos.verdict import judge
 from integration_tests.cluster import NODES, Cluster
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 
-PATIENCE = 150.0
+PATIENCE = 240.0
 """seconds"""
 LONGEST_STALL = 60.0
 """seconds without a completed document, on a machine that has other things to do; an idle one needs a few"""

@@ -4,6 +4,8 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
+
 from billow.bus.connection import Bus
 from billow.bus.embedded import MAX_PAYLOAD
 from billow.bus.provision import provision
@@ -11,6 +13,8 @@ from billow.bus.publish import publish_event
 from billow.testkit.events import make_submitted
 from integration_tests.cluster.docker import Container, Network
 from integration_tests.images import NATS
+
+pytestmark = pytest.mark.timeout(400)
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,7 +45,7 @@ async def test_it_takes_all_streams_and_keeps_what_it_acknowledged_when_it_is_ki
             bus.on_reconnect(back.set)
             await asyncio.to_thread(server.kill)
             await asyncio.to_thread(server.start)
-            await asyncio.wait_for(back.wait(), 60)
+            await asyncio.wait_for(back.wait(), 120)
             kept = await bus.js.get_msg("DOCUMENTS", sequence)
             assert kept.data is not None
             assert json.loads(kept.data)["document_id"] == make_submitted().document_id

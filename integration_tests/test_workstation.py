@@ -23,13 +23,13 @@ from integration_tests.cluster.docker import Container
 from integration_tests.images.engine import check_engine
 from integration_tests.images.ours import TAG
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 ROOT = Path(__file__).parents[1]
 _COMPOSE = ROOT / "deploy" / "workstation" / "compose.yaml"
 _IMAGE = f"billow/worker-cpu:{TAG}"
 _MODEL = "ppocr-v6-det-small_1-0-0"
-_READY_SECONDS = 120.0
+_READY_SECONDS = 240.0
 _KNOWN = {
     *(
         "cap_drop",
@@ -114,7 +114,7 @@ class Site:
 def _billow(*arguments: str, text: str = "", **environ: str) -> None:
     command = [sys.executable, "-m", "billow.cli", *arguments]
     done = subprocess.run(
-        command, input=text, env={**os.environ, **environ}, capture_output=True, text=True, check=False, timeout=120
+        command, input=text, env={**os.environ, **environ}, capture_output=True, text=True, check=False, timeout=240
     )
     assert done.returncode == 0, done.stderr
 

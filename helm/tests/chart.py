@@ -34,7 +34,7 @@ def _run(verb: list[str], values: Mapping[str, Any], files: Iterable[Path], sets
             command += ["--values", str(path)]
         for assignment in sets:
             command += ["--set", assignment]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=150)
     if done.returncode:
         raise RenderError(done.stderr + done.stdout)
     return done.stdout

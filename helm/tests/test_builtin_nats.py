@@ -19,12 +19,12 @@ from billow.bus.embedded import find_binary
 from helm.tests.chart import Object, containers, merged, named, of_kind, render
 from helm.tests.test_scaling import KEDA
 
-pytestmark = pytest.mark.component
+pytestmark = [pytest.mark.component, pytest.mark.timeout(600)]
 
 _WORKERS = {
     "workers": [{"name": "rules", "model": "rules_1-0-0", "runtime": "python", "minReplicas": 0, "maxReplicas": 2}]
 }
-_PATIENCE = 90
+_PATIENCE = 180
 """seconds"""
 
 
@@ -97,7 +97,8 @@ async def _nats(cluster: Cluster) -> AsyncGenerator[None]:
             str(find_binary()), "-c", str(cluster.folder / "nats.conf"), env=cluster.environment(container), stderr=log
         )
     try:
-        await _until(lambda: any(cluster.folder.glob("*.ports")), server)
+        # It is there a moment before anything stands in it.
+        await _until(lambda: any(file.read_text() for file in cluster.folder.glob("*.ports")), server)
         ports = json.loads(next(cluster.folder.glob("*.ports")).read_text())
         cluster.port = int(re.findall(r"\d+$", ports["nats"][0])[0])
         cluster.monitor = int(re.findall(r"\d+$", ports["monitoring"][0])[0])

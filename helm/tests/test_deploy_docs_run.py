@@ -22,7 +22,7 @@ from billow.cli.workstation_token import unpack
 from helm.tests.binary import ROOT
 from helm.tests.pages import blocks, page
 
-pytestmark = pytest.mark.component
+pytestmark = [pytest.mark.component, pytest.mark.timeout(600)]
 
 _KUBECTL = """#!/bin/sh
 # Keeps the arguments, a line a call.
@@ -163,7 +163,7 @@ def _server(folder: Path, store: Path) -> Generator[str]:
         )
     try:
         ports = store / f"{find_binary().name}_{server.pid}.ports"
-        until = time.monotonic() + 30
+        until = time.monotonic() + 90
         while not (ports.exists() and ports.read_text()):
             assert server.poll() is None and time.monotonic() < until, (store / "log").read_text()
             time.sleep(0.05)
@@ -186,7 +186,7 @@ def _environ(folder: Path, address: str, who: Identity) -> dict[str, str]:
 
 def _billow(environ: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "billow.cli", *words]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=240)
 
 
 def _said(done: subprocess.CompletedProcess[str]) -> str:

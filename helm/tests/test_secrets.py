@@ -26,7 +26,7 @@ READ_OTHERWISE = (
     *("12345678", "3M", "4kb", "1TiB", "9", "1.5", "1.5x", "2020-x", "true", "NO", "on", "-x", ".x", "(x", "[x", "{x"),
     *('"x', "$x", "$2a$10$abcdefghijkl", "p q", "p\tq", "p,q", "p;q", "p}q", "p]q", "p'q", "p\\q"),
 )
-_PATIENCE = 30
+_PATIENCE = 90
 """seconds"""
 
 
@@ -62,7 +62,7 @@ def _server(folder: Path, environ: Mapping[str, str]) -> Generator[int]:
     """A nats-server with a user for each variable, named as that; its port."""
     users = ", ".join(f"{{user: {name}, password: ${name}}}" for name in environ)
     configuration = folder / "nats.conf"
-    configuration.write_text(f"listen: 127.0.0.1:-1\nauthorization {{ users: [ {users} ] }}\n")
+    configuration.write_text(f"listen: 127.0.0.1:-1\nauthorization {{ users: [ {users} ], timeout: 60 }}\n")
     command = [find_binary(), "-c", str(configuration), "--ports_file_dir", str(folder)]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, env={**os.environ, **environ}, stderr=log)
@@ -116,7 +116,7 @@ def _upgrade(cluster: ApiServer, tmp_path: Path, values: Object) -> list[Object]
     command = [find_helm(), "template", "billow", str(CHART), "--namespace", NAMESPACE, "--values", str(own)]
     command += ["--dry-run=server", "--disable-openapi-validation", "--kube-token", "none"]
     command += ["--kube-apiserver", cluster.url, "--show-only", "templates/secrets.yaml"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
     if done.returncode:
         raise RenderError(done.stderr)
     return [each for each in yaml.safe_load_all(done.stdout) if each]

@@ -2,11 +2,14 @@
 """What became of the documents: counted in the stream, in the database and among the dead letters."""
 
 import asyncio
+import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Collection
 
 import msgspec
 import nats.errors
+import nats.js.errors
 from nats.aio.msg import Msg
 from sqlalchemy import func, select
 
@@ -14,6 +17,8 @@ from billow.bus.connection import Bus
 from billow.bus.headers import DEAD_CODE, DEAD_MESSAGE, DEAD_SUBJECT
 from billow.services.receipt.database import open_engine
 from billow.services.receipt.tables import RecordRow
+
+_LOOK_SECONDS = 0.1
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,9 +52,17 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-async def judge(bus: Bus, database_url: str, tenant: str, accepted: Collection[str]) -> Verdict:
-    """Count; needs the system whole and idle."""
-    completions = [message async for message in _messages(bus, "DOCUMENTS", f"documents.{tenant}.completed.*")]
+async def judge(
+    bus: Bus, database_url: str, tenant: str, accepted: Collection[str], *, patience: float = 60.0
+) -> Verdict:
+    """Count; needs the system whole and idle.
+
+    Who waits hears of a completed document a moment before the stream has it, so what is missing there may still come,
+    for `patience` seconds.
+    """
+    completed = f"documents.{tenant}.completed.*"
+    await _until_stored(bus, completed, accepted, patience)
+    completions = [message async for message in _messages(bus, "DOCUMENTS", completed)]
     submissions = [message async for message in _messages(bus, "DOCUMENTS", f"documents.{tenant}.submitted.*")]
     stated = Counter(message.subject.rpartition(".")[2] for message in completions)
     rows, others = await _rows(database_url, tenant)
@@ -89,13 +102,25 @@ def _describe(message: Msg) -> str:
     return f"{fields.get(DEAD_CODE)} {fields.get(DEAD_SUBJECT)}: {fields.get(DEAD_MESSAGE)}"
 
 
+async def _until_stored(bus: Bus, subject: str, documents: Collection[str], patience: float) -> None:
+    """Wait until each document has a message under this subject, or until the time is over."""
+    until = time.monotonic() + patience
+    while True:
+        held: dict[str, int] = {}
+        with contextlib.suppress(nats.errors.Error, nats.js.errors.Error, TimeoutError):
+            held = (await bus.js.stream_info("DOCUMENTS", subjects_filter=subject)).state.subjects or {}
+        if {name.rpartition(".")[2] for name in held} >= set(documents) or time.monotonic() > until:
+            return
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
 async def _messages(bus: Bus, stream: str, subject: str) -> AsyncGenerator[Msg]:
     held = (await bus.js.stream_info(stream, subjects_filter=subject)).state.subjects or {}
     subscription = await bus.js.subscribe(subject, stream=stream, ordered_consumer=True)
     try:
         for _ in range(sum(held.values())):
             try:
-                yield await subscription.next_msg(timeout=10)
+                yield await subscription.next_msg(timeout=30)
             except nats.errors.TimeoutError:
                 raise AssertionError(f"{stream} does not hand out all of {subject}") from None
     finally:

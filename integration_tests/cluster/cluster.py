@@ -24,8 +24,8 @@ from integration_tests.cluster.database import empty_database
 from integration_tests.cluster.plan import Plan
 from integration_tests.cluster.streams import remove_streams
 
-_READY_SECONDS = 120.0
-_STREAM_SECONDS = 60.0
+_READY_SECONDS = 240.0
+_STREAM_SECONDS = 120.0
 
 
 class Cluster:

@@ -30,7 +30,7 @@ NODES = ("hub-0", "hub-1", "hub-2")
 POSTGRES = "postgres"
 _CONFIGURATIONS = Path(__file__).parents[2] / "deploy" / "nats"
 _MONITOR = 8222
-_READY_SECONDS = 60.0
+_READY_SECONDS = 180.0
 _LOOK_SECONDS = 0.05
 
 
@@ -184,7 +184,7 @@ class Containers:
         return False
 
     def _ask(self, host: str, path: str) -> tuple[int, bytes] | None:
-        connection = http.client.HTTPConnection(host, _MONITOR, timeout=3)
+        connection = http.client.HTTPConnection(host, _MONITOR, timeout=10)
         with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
             connection.request("GET", path)
             answer = connection.getresponse()

@@ -23,6 +23,7 @@ from testcontainers.core.network import Network as AnyNetwork
 from integration_tests.cluster.leftovers import labels
 
 _ATTEMPTS = 10
+_END_SECONDS = 60.0
 _FIRST_HOST = 10
 """Of the hosts of a network, the first that is given out; the engine takes the low ones itself."""
 
@@ -37,7 +38,9 @@ class Network:
             finder = AnyNetwork(docker_network_kw={"labels": labels()}).create()
             found = finder._unwrap_network  # pyright: ignore[reportPrivateUsage]
             found.reload()
-            self._range = IPv4Network(found.attrs["IPAM"]["Config"][0]["Subnet"])
+            # An engine that is told so gives each network a range of IPv6 too.
+            ranges = [each["Subnet"] for each in found.attrs["IPAM"]["Config"]]
+            self._range = IPv4Network(next(each for each in ranges if ":" not in each))
             finder.remove()
             pools = IPAMConfig(pool_configs=[IPAMPool(subnet=str(self._range))])
             try:
@@ -163,9 +166,10 @@ class Container:
             self._inner.start()
 
     def kill(self) -> None:
-        """SIGKILL. A no-op if it does not run."""
+        """SIGKILL, and wait until it has ended, so that `start` finds none that runs. A no-op if it does not run."""
         with contextlib.suppress(APIError):
             self._inner.kill()
+            self.wait(_END_SECONDS)
 
     def stop(self, timeout: int = 20) -> None:
         """As for maintenance. A no-op if it does not run."""

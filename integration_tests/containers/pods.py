@@ -17,7 +17,7 @@ from typing import Any
 from integration_tests.cluster.docker import Container, Network
 from integration_tests.containers.manifests import ContainerSpec, PodSpec
 
-_FIRST_SECONDS = 300.0
+_FIRST_SECONDS = 600.0
 """for an init container or a Job; the weights come through the package index"""
 _LOOK_SECONDS = 0.2
 _TAIL = 4000

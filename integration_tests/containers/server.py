@@ -12,7 +12,7 @@ from integration_tests.cluster.docker import Network
 from integration_tests.containers.manifests import pod_of
 from integration_tests.containers.pods import Pod
 
-_STARTS = 60.0
+_STARTS = 180.0
 """seconds; the chart's probes allow longer, for disks with much on them"""
 
 
@@ -41,11 +41,11 @@ class Server:
         """Run it and wait for its startup probe, then for the other two."""
         self.pod.start()
         until = time.monotonic() + _STARTS
-        while not self.probe("startupProbe"):
-            assert self.pod.running, f"ended:\n{self.pod.log()}"
-            assert time.monotonic() < until, f"not started after {_STARTS:g} s:\n{self.pod.log()}"
-            time.sleep(0.1)
-        assert self.probe("readinessProbe") and self.probe("livenessProbe"), self.pod.log()
+        for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+            while not self.probe(kind):
+                assert self.pod.running, f"ended:\n{self.pod.log()}"
+                assert time.monotonic() < until, f"no {kind} after {_STARTS:g} s:\n{self.pod.log()}"
+                time.sleep(0.1)
 
     def probe(self, kind: str) -> bool:
         """Whether a probe of the chart succeeds."""

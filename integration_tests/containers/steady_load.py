@@ -6,6 +6,9 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import nats.errors
+import nats.js.errors
+
 from billow.bus.connection import Bus
 from billow.client import Billow
 from billow.runtime.errors import BillowError
@@ -14,7 +17,7 @@ from billow.schemas.events import Completed
 from integration_tests.chaos.load import page
 
 _PAUSE = 0.5
-_SETTLE_SECONDS = 120.0
+_SETTLE_SECONDS = 240.0
 """After the last document, until all must be done"""
 
 
@@ -85,8 +88,9 @@ class SteadyLoad:
         """An event is heard a moment before its stream has it."""
         stored: dict[str, int] = {}
         while len(stored) < len(self.accepted):
-            info = await self._bus.js.stream_info("DOCUMENTS", subjects_filter=self._subject)
-            stored = info.state.subjects or {}
+            with contextlib.suppress(nats.errors.Error, nats.js.errors.Error):
+                info = await self._bus.js.stream_info("DOCUMENTS", subjects_filter=self._subject)
+                stored = info.state.subjects or {}
             await asyncio.sleep(_PAUSE)
 
     async def _load(self, stopping: asyncio.Event) -> None:

@@ -35,7 +35,7 @@ _SERVER = "billow-nats"
 _ANALYZED = "documents.default.analyzed.*"
 _PACE = 0.1
 """seconds between two documents that ask whether an edit is there"""
-_LONGEST = 60.0
+_LONGEST = 120.0
 """seconds after which an edit is taken for lost"""
 
 
