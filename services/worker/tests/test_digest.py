@@ -45,6 +45,14 @@ def test_the_same_files_elsewhere_are_the_same_model(folder: Path, tmp_path: Pat
     assert len(digest_of(read(folder))) == 64
 
 
+def test_a_checkout_and_an_image_of_it_are_the_same_model(folder: Path) -> None:
+    """Images leave the tests out."""
+    before = digest_of(read(folder))
+    (folder / "tests").mkdir()
+    (folder / "tests" / "test_toy.py").write_text("def test_nothing() -> None: ...\n")
+    assert digest_of(read(folder)) == before
+
+
 @pytest.mark.parametrize("change", ["content", "name", "more"])
 def test_any_other_file_makes_another_model(folder: Path, change: str) -> None:
     before = digest_of(read(folder))

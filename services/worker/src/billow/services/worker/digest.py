@@ -5,11 +5,15 @@ from pathlib import Path
 
 from billow.engines.manifest import Manifest
 
+_NO_PARTS = frozenset({"__pycache__", "tests"})
+"""Folders, at any depth, that are no part of a model."""
+
 
 def digest_of(manifest: Manifest) -> str:
     """Hex sha256 of the weights as the manifest pins them, or of everything in the folder of a Python model.
 
-    What Python caches there does not count. Blocks for as long as it takes to read a Python model's folder.
+    Neither what Python caches there nor its `tests` count, as images leave both out. Blocks for as long as it takes to
+    read a Python model's folder.
     """
     if manifest.weights is not None:
         return manifest.weights.sha256
@@ -25,5 +29,5 @@ def _files(folder: Path) -> list[Path]:
     return [
         file
         for file in folder.rglob("*")
-        if file.is_file() and file.suffix != ".pyc" and "__pycache__" not in file.relative_to(folder).parts
+        if file.is_file() and file.suffix != ".pyc" and _NO_PARTS.isdisjoint(file.relative_to(folder).parent.parts)
     ]
