@@ -18,6 +18,7 @@ from billow.bus.delivery import Delivery
 from billow.bus.planning.apply import change_consumer
 from billow.bus.publish import publish_event
 from billow.bus.topology import DEADLETTERS, MAX_DELIVERIES, OCR
+from billow.bus.verdict import Verdicts
 from billow.bus.waits import Waits
 from billow.runtime.errors import PermanentError, TransientError
 from billow.schemas.events import Submitted
@@ -168,6 +169,42 @@ async def test_a_trial_that_ends_in_an_orderly_wait_is_not_the_last_one(bus: Bus
         await until(lambda: settled(bus))
     assert handled == 4
     assert await dead_letters(bus) == 0
+
+
+@pytest.mark.parametrize(("error", "letters"), [(None, 0), (PermanentError("Empty.", code="empty_file"), 1)])
+async def test_a_trial_that_comes_again_while_it_lasts_has_one_outcome(
+    bus: Bus, error: PermanentError | None, letters: int
+) -> None:
+    """As where the process stands still for longer than `ack_wait`."""
+    handled, go_on = 0, asyncio.Event()
+
+    async def handler(_: Delivery) -> None:
+        nonlocal handled
+        handled += 1
+        await go_on.wait()
+        if error is not None:
+            raise error
+
+    await publish_event(bus, make_submitted())
+    await kill_holders(bus, 1)
+    subscription = await bus.js.pull_subscribe_bind("ocr", "DOCUMENTS")
+    verdicts = Verdicts(bus, handler, service="ocr", buries=True)
+    (first,) = await subscription.fetch(1, timeout=30)
+    trying = asyncio.create_task(verdicts.handle(first, Delivery(first)))
+    await until(lambda: handled == 1)
+    # Not by its own method, after which it could not be acknowledged.
+    await bus.client.publish(first.reply, b"-NAK")
+    (again,) = await subscription.fetch(1, timeout=30)
+    trying_again = asyncio.create_task(verdicts.handle(again, Delivery(again)))
+    await bus.client.flush()
+    go_on.set()
+    await asyncio.gather(trying, trying_again)
+    await until(lambda: settled(bus))
+    assert handled == 1
+    assert await dead_letters(bus) == letters
+    if error is not None:
+        letter = await bus.js.get_last_msg(DEADLETTERS.name, "deadletters.default.ocr.submitted")
+        assert (letter.headers or {})[headers.DEAD_CODE] == error.code
 
 
 async def test_a_trial_that_was_noted_without_an_answer_is_held_all_the_same(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Sequence
 
 import nats.errors
@@ -21,6 +22,7 @@ log = structlog.get_logger()
 _LONGEST_PAUSE = 60.0
 _RETURN_AT_ONCE = 100
 _RETURN_SECONDS = 5.0
+_TRIALS_REMEMBERED = 100
 
 
 class Verdicts:
@@ -34,6 +36,8 @@ class Verdicts:
         self._waits = Waits(bus)
         self._trial = asyncio.Lock()
         self._on_trial: Msg | None = None
+        self._settled_trials: deque[tuple[str, int]] = deque(maxlen=_TRIALS_REMEMBERED)
+        """Stream and sequence of those that have an outcome by their trial."""
 
     async def handle(self, message: Msg, delivery: Delivery) -> None:
         """Run the handler and see to the message, whatever happens; cancelled, it gives the message back."""
@@ -78,11 +82,17 @@ class Verdicts:
         if failures < MAX_DELIVERIES - 1:
             await self._attempt(message, delivery)
             return
+        place = (message.metadata.stream, message.metadata.sequence.stream)
         async with self._trial:
+            if place in self._settled_trials:
+                # It came again while it was tried, as the process stood still for longer than `ack_wait`.
+                await message.ack()
+                return
             # Before it is noted: a note that nobody acknowledged may be stored, and ends with the excuse.
             self._on_trial = message
             if await self._waits.begin_trial(message):
-                await self._attempt(message, delivery)
+                if await self._attempt(message, delivery):
+                    self._settled_trials.append(place)
             else:
                 self._on_trial = None
                 await self._bury(message, too_many_deliveries(failures, self._service), None)
@@ -92,13 +102,15 @@ class Verdicts:
             await self._waits.end_trial(message)
         await self._waits.excuse(message)
 
-    async def _attempt(self, message: Msg, delivery: Delivery) -> None:
+    async def _attempt(self, message: Msg, delivery: Delivery) -> bool:
+        """Whether it has an outcome now."""
         try:
             await self._handler(delivery)
         except TransientError as e:
             log.info("waiting", reason=str(e), delay=e.delay)
             await self._excuse(message)
             await self._nak(message, e.delay)
+            return False
         except PermanentError as e:
             if not self._buries:
                 raise
@@ -114,8 +126,10 @@ class Verdicts:
             pause = min(2.0 ** (deliveries - 1), _LONGEST_PAUSE)
             log.exception("handler failed, will try again", deliveries=deliveries, delay=pause)
             await self._nak(message, pause)
+            return False
         else:
             await message.ack()
+        return True
 
     async def _bury(self, message: Msg, failure: Failure, error: BaseException | None) -> None:
         place = place_of(message.subject)
