@@ -5,7 +5,6 @@ import contextlib
 import http.client
 import json
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -48,19 +47,6 @@ PEERS = {
 }
 IMPORT_PATH = {"PYTHONPATH": str(HERE.parent)}
 """Peers import what they share from this folder, and nothing of ours."""
-
-
-def free_port() -> int:
-    """One that nobody listens on now.
-
-    From below those that the system gives to whoever asks for any: a peer takes long to come up, and until then another
-    program could be given its port.
-    """
-    while True:
-        port = secrets.choice(range(20_000, 30_000))
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 class PeerServer:

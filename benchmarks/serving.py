@@ -32,7 +32,7 @@ if not __package__:  # started by its path instead of -m
 from benchmarks.crops import write_crops
 from benchmarks.extraction import RunError
 from benchmarks.load import Load, Order
-from benchmarks.peer_servers import IMPORT_PATH, PEERS, Peer, PeerServer, files, free_port, peers_of
+from benchmarks.peer_servers import IMPORT_PATH, PEERS, Peer, PeerServer, files, peers_of
 from benchmarks.processor import seconds_of, spent
 from benchmarks.recogniser import Settings
 from benchmarks.report import Bar, bar_lines
@@ -47,6 +47,7 @@ from billow.engines.manifest import Manifest
 from billow.engines.settings import model_cache, model_folders
 from billow.engines.weights import verify
 from billow.runtime.errors import BillowError
+from billow.testkit.ports import free_port
 
 MODEL = "ppocr-v6-rec-small"
 OURS = "billow"

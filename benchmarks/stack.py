@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.extraction import RunError, tail
+from billow.testkit.ports import free_port
 
 READY = "Billow is up"
 """What the start-up screen says when everything takes work."""
@@ -42,7 +42,7 @@ def running_stack(
     Raises:
         RunError: it ended, or did not say that it is up within `start_seconds`.
     """
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="billow-") as folder:
         log_path = Path(folder) / "up.log"
         arguments = [*command, "up", "--data", str(Path(folder) / "data"), "--port", str(port), *options]
@@ -79,9 +79,3 @@ def _stop(process: subprocess.Popen[bytes], seconds: float = 60) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -11,10 +11,11 @@ from benchmarks import serving
 from benchmarks.crops import write_crops
 from benchmarks.extraction import RunError
 from benchmarks.load import Load, Order, make_load
-from benchmarks.peer_servers import PEERS, PeerServer, free_port, peers_of
+from benchmarks.peer_servers import PEERS, PeerServer, peers_of
 from benchmarks.recogniser import Settings
 from benchmarks.serving import Contender, Side
 from benchmarks.side_process import SideProcess
+from billow.testkit.ports import free_port
 
 HERE = Path(__file__).resolve().parent
 

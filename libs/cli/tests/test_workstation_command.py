@@ -4,10 +4,8 @@ import asyncio
 import contextlib
 import json
 import os
-import random
 import shlex
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -39,6 +37,7 @@ from billow.testkit.cluster import Node
 from billow.testkit.consuming import until
 from billow.testkit.events import make_submitted
 from billow.testkit.models import TAGGER, write_pretend_tagger
+from billow.testkit.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 TAGGER_TOKEN = f"{TAGGER}_1-0-0"
@@ -226,15 +225,6 @@ class Site:
         self.folder = folder
 
 
-def _free_port() -> int:
-    """One that is free now and that nobody gets by chance later: below those that the system hands out by itself."""
-    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    while True:
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind((HOST, random.SystemRandom().randrange(lowest // 2, lowest)))
-            return int(probe.getsockname()[1])
-
-
 @pytest_asyncio.fixture
 async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     """Made as an operator and the owner of a workstation would: by the two commands alone."""
@@ -248,7 +238,7 @@ async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     certificate.private_key_pem.write_to_path(key)
     certificate.cert_chain_pems[0].write_to_path(crt)
 
-    leaf_port = _free_port()
+    leaf_port = free_port()
     result = CliRunner().invoke(
         app,
         ["workstation", "token", "desk", "--hub", f"tls://localhost:{leaf_port}", "--ca", str(ca), "--model", TAGGER],
@@ -269,7 +259,7 @@ async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         "authorization": {"users": users, "timeout": 10},
     }
     folder = tmp_path / "etc"
-    run_join(result.stdout, folder, "--listen", f"{HOST}:{_free_port()}", "--monitor", f"{HOST}:{_free_port()}")
+    run_join(result.stdout, folder, "--listen", f"{HOST}:{free_port()}", "--monitor", f"{HOST}:{free_port()}")
     async with Node("hub-0", tmp_path / "hub", tmp_path, 0, more) as hub:
         await hub.restart()
         yield Site(hub, folder)

@@ -5,9 +5,7 @@ import asyncio
 import contextlib
 import http.client
 import os
-import secrets
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -27,6 +25,7 @@ from billow.schemas.geometry import Page, Word
 from billow.schemas.inference import Classifications, ClassifyTokens
 from billow.testkit.events import make_cancelled, make_submitted
 from billow.testkit.plugin import NatsServer
+from billow.testkit.ports import free_port
 
 MODEL = "toy_1-0-0"
 QUAD = (1.0, 2.0, 3.0, 2.0, 3.0, 4.0, 1.0, 4.0)
@@ -318,15 +317,6 @@ async def test_prometheus_reads_what_a_worker_did(bus: Bus, site: Site, models: 
     assert f'billow_inference_requests_total{{model="{MODEL}",outcome="answered"}} 1.0' in lines
     (spent,) = (line.split()[1] for line in lines if line.startswith("billow_model_seconds_total{"))
     assert float(spent) > 0
-
-
-def free_port() -> int:
-    """From below those that the system gives to whoever asks for any: nobody else gets it while the worker starts."""
-    while True:
-        port = secrets.choice(range(10_000, 20_000))
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("0.0.0.0", port))
-            return port
 
 
 def scrape(port: int) -> str:

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import http.client
 import json
-import socket
 import time
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +28,7 @@ from billow.bus.provision import provision
 from billow.runtime.errors import StackUnreachableError, TransientError
 from billow.testkit.consuming import until
 from billow.testkit.link import Link
+from billow.testkit.ports import free_ports
 from billow.testkit.workstation import DOMAIN, Workstation
 
 NODES = 3
@@ -75,8 +75,7 @@ class Hub:
     def __init__(self, folder: Path, logs: Path, workstation: Workstation) -> None:
         """Use `start`; this alone starts nothing."""
         self.workstation = workstation
-        # All at once: a port that is let go may be found again.
-        self._monitor, self._leaf_port, *ports = _free_ports(2 + 3 * NODES)
+        self._monitor, self._leaf_port, *ports = free_ports(2 + 3 * NODES)
         clients, routes, leaves = ports[:NODES], ports[NODES:-NODES], ports[-NODES:]
         self.nodes = [
             Node(f"hub-{i}", folder, logs, clients[i], _hub_config(folder / f"hub-{i}", i, routes, leaves, workstation))
@@ -248,11 +247,3 @@ def _hub_config(
         "leafnodes": {"host": HOST, "port": leaves[index], "no_advertise": True},
         "authorization": {"users": [backend, {**desk, "permissions": workstation.permissions()}]},
     }
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in sockets]

