@@ -1,6 +1,7 @@
 """The loop of a developer: an edited file is sent into the running pod, and the next document is answered by it."""
 
 import asyncio
+import statistics
 import sys
 from collections.abc import AsyncIterator, Callable
 
@@ -41,16 +42,13 @@ def shows(mark: str) -> Callable[[Analyzed], bool]:
 
 
 async def edit(bench: Workbench, pod: Pod, file: str, name: str, summary: list[str], **changes: object) -> float:
-    """Three edits, one after the other; returns the seconds until the quickest answer, and notes all three.
-
-    The quickest, as the claim is about the loop and not about what else a shared machine has to do meanwhile.
-    """
+    """Three edits, one after the other; returns the median of the seconds until their answers, and notes all three."""
     seconds: list[float] = []
     for number in range(3):
         mark = f"{name}-{number}"
         seconds.append(await bench.edit(pod, file, edited(file, mark), shows(mark), **changes))
     summary.append(describe(name, seconds))
-    return min(seconds)
+    return statistics.median(seconds)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

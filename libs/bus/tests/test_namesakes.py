@@ -24,7 +24,7 @@ HERE = ModelPresence(
     started_at=MOMENT,
 )
 LONG = 60.0
-"""seconds that an answer may take, where one is to come; here it may take more than the second of production"""
+"""seconds that an answer may take, where one is to come; here it may take more than in production"""
 
 
 @contextlib.asynccontextmanager

@@ -12,7 +12,7 @@ from billow.bus.connection import Bus
 from billow.bus.embedded import EmbeddedServer
 from billow.bus.faults import BusyError
 from billow.bus.pressure import LONGEST, SHORTEST, Pressure
-from billow.bus.publish import publish, publish_event
+from billow.bus.publish import PATIENCE_SECONDS, publish, publish_event
 from billow.bus.topology import DOCUMENTS, INFERENCE
 from billow.runtime.errors import TransientError
 from billow.schemas import codec
@@ -111,6 +111,7 @@ async def test_a_publisher_outlives_the_choice_of_a_leader(bus: Bus) -> None:
     publishing = asyncio.create_task(_submit(bus, "doc-1"))
     await asyncio.wait({publishing}, timeout=3)
     assert not publishing.done()
+    assert PATIENCE_SECONDS > 3, "publishers in production wait as long"
     await bus.js.add_stream(info.config)
     async with asyncio.timeout(60):
         assert await publishing == 1

@@ -74,6 +74,7 @@ async def answering(bus: Bus, held: str = "", gate: asyncio.Event | None = None)
         yield seen
 
 
+@pytest.mark.timeout(300)
 async def test_documents_that_are_erased_before_anybody_began_them_make_room_for_others(bus: Bus) -> None:
     await fill(bus, "gone")
     await fill(bus, "stays", 2 * FEW)
@@ -89,6 +90,7 @@ async def test_documents_that_are_erased_before_anybody_began_them_make_room_for
     assert (state.status, state.sent, state.completed, state.unanswered) == ("finished", 3 * FEW, 2 * FEW, FEW)
 
 
+@pytest.mark.timeout(300)
 async def test_documents_that_are_erased_after_their_outcome_do_not_hold_up_the_others(bus: Bus) -> None:
     await fill(bus, "gone")
     await fill(bus, "stays", 3 * FEW)

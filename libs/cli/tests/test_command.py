@@ -243,10 +243,12 @@ async def test_up_says_what_runs_where_and_ctrl_c_stops_all_of_it(tmp_path: Path
             assert part in screen
         children = children_of(process.pid)
         assert len(children) >= 5
+        parts = [child.pid for child in psutil.Process(process.pid).children()]
         process.send_signal(signal.SIGINT)
         _, rest = await asyncio.to_thread(process.communicate, None, 150)
     assert process.returncode == 0
     assert "Stopped" in rest
+    assert not any(running(pid) for pid in parts)
     # What a part had started itself ends with it, a moment later.
     await until(lambda: not any(running(pid) for pid in children))
 

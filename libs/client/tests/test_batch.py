@@ -156,7 +156,8 @@ async def test_ending_early_leaves_nothing_running(billow: Billow) -> None:
     with pytest.raises(TimeoutError):
         await billow.extract(b"first", timeout=0.1)  # what the connection keeps for itself is there from now on
     before = asyncio.all_tasks()
-    results = billow.batch([b"one", b"two"], timeout=60)
+    # What is left running does not end by itself while the test waits.
+    results = billow.batch([b"one", b"two"], timeout=600)
     waiting = asyncio.ensure_future(anext(results))
 
     async def all_handed_in() -> bool:

@@ -70,7 +70,9 @@ class Shadows:
         self._closed = True
         if self._running:
             await asyncio.wait(self._running, timeout=_CLOSING_SECONDS)
-        if self._given_up is not None and not self._given_up.done():
+        if self._given_up is None:
+            self._given_up = asyncio.get_running_loop().create_future()
+        if not self._given_up.done():
             self._given_up.set_result(None)
         if self._running:
             # Told, not cancelled: who is cancelled again and again has no time to ask a slow server.

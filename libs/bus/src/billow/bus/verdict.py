@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Sequence
+from datetime import datetime
 
 import nats.errors
 import structlog
@@ -36,8 +37,8 @@ class Verdicts:
         self._waits = Waits(bus)
         self._trial = asyncio.Lock()
         self._on_trial: Msg | None = None
-        self._settled_trials: deque[tuple[str, int]] = deque(maxlen=_TRIALS_REMEMBERED)
-        """Stream and sequence of those that have an outcome by their trial."""
+        self._settled_trials: deque[tuple[str, int, datetime]] = deque(maxlen=_TRIALS_REMEMBERED)
+        """Stream, sequence and time of those that have an outcome by their trial."""
 
     async def handle(self, message: Msg, delivery: Delivery) -> None:
         """Run the handler and see to the message, whatever happens; cancelled, it gives the message back."""
@@ -82,7 +83,8 @@ class Verdicts:
         if failures < MAX_DELIVERIES - 1:
             await self._attempt(message, delivery)
             return
-        place = (message.metadata.stream, message.metadata.sequence.stream)
+        meta = message.metadata
+        place = (meta.stream, meta.sequence.stream, meta.timestamp)
         async with self._trial:
             if place in self._settled_trials:
                 # It came again while it was tried, as the process stood still for longer than `ack_wait`.

@@ -56,7 +56,7 @@ class ExternalServer:
                     continue
 
 
-@pytest.hookimpl(tryfirst=True)  # what is said on the command line comes later
+@pytest.hookimpl(tryfirst=True)  # a profile that is named on the command line comes later
 def pytest_configure() -> None:
     """Set up hypothesis and structlog for all tests."""
     # A machine that stands still for a moment says nothing about an example, nor about how it was drawn; and what a

@@ -48,12 +48,8 @@ class SupervisedProcess:
     @property
     def ready(self) -> bool:
         """Whether the process that runs now has said that it takes work."""
-        pid = self.pid
-        return pid is not None and self._has_said_ready(pid)
-
-    def _has_said_ready(self, pid: int) -> bool:
         try:
-            return self._ready_file.read_text() == str(pid)
+            return self.pid is not None and self._ready_file.read_text() == str(self.pid)
         except OSError:
             return False
 
@@ -123,8 +119,6 @@ class SupervisedProcess:
                 self._was_ready = self._was_ready or self.ready
                 await asyncio.sleep(0.1)
             code = process.returncode if process is not None else 0
-            # Said between two looks: a busy machine may leave long pauses between them.
-            self._was_ready = self._was_ready or (process is not None and self._has_said_ready(process.pid))
             if code in _FATAL_EXIT_CODES and not self._was_ready:
                 return
             pause = _FIRST_PAUSE if time.monotonic() - started > _HEALTHY_AFTER else min(pause * 2, _LONGEST_PAUSE)
