@@ -11,7 +11,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from billow.bus.asking import Desk
+from billow.bus import shadows
+from billow.bus.asking import Desk, Question
 from billow.bus.connection import Bus
 from billow.bus.embedded import EmbeddedServer
 from billow.bus.inference import InferenceClient
@@ -361,16 +362,24 @@ async def test_a_document_waits_for_no_shadow_and_the_work_of_an_absent_one_is_t
     await queue_is(bus, NEW, 0)
 
 
+@pytest.mark.parametrize("asking", [0.0, 2.0], ids=["asked", "still being asked"])
 async def test_at_the_end_the_work_of_a_shadow_is_taken_back_also_by_a_slow_server(
-    bus: Bus, monkeypatch: pytest.MonkeyPatch
+    bus: Bus, monkeypatch: pytest.MonkeyPatch, asking: float
 ) -> None:
-    take_back = Desk.take_back
+    put, take_back = Question.ask, Desk.take_back
 
-    async def slow(self: Desk, question: str, model: str) -> bool:
+    async def ask_slowly(self: Question, model: str) -> None:
+        await put(self, model)
+        await asyncio.sleep(asking if model == NEW else 0)
+
+    async def take_back_slowly(self: Desk, question: str, model: str) -> bool:
         await asyncio.sleep(1)
         return await take_back(self, question, model)
 
-    monkeypatch.setattr(Desk, "take_back", slow)
+    monkeypatch.setattr(Question, "ask", ask_slowly)
+    monkeypatch.setattr(Desk, "take_back", take_back_slowly)
+    monkeypatch.setattr(shadows, "_CLOSING_SECONDS", 0.5)
+    monkeypatch.setattr(shadows, "_TAKE_BACK_SECONDS", 30.0)
     async with serving(bus, OLD):
         client = InferenceClient(bus, wait=60)
         await client.start()
