@@ -218,7 +218,8 @@ async def receipt_service(url: str, database: Path, ready: Path) -> AsyncGenerat
         sys.executable, "-m", "billow.services.receipt", env=os.environ | environ, stderr=subprocess.PIPE
     )
     try:
-        await until(ready.exists, timeout=PATIENCE)
+        # It is there a moment before anything stands in it, and what comes next may limit what a file holds.
+        await until(lambda: ready.exists() and bool(ready.read_text()), timeout=PATIENCE)
         yield process
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
+import nats.errors
 import nats.js.errors
 
 from billow.bus.connection import Bus
@@ -49,10 +50,13 @@ async def until(condition: Callable[[], Awaitable[bool]] | Callable[[], bool], t
 
 
 async def settled(bus: Bus, spec: ConsumerSpec = OCR) -> bool:
-    """Whether all messages of a consumer have an outcome."""
-    # A message that was stored just now may not be counted as pending yet.
-    newest = max([await _newest(bus, spec.stream, subject) for subject in spec.filters])
-    info = await bus.js.consumer_info(spec.stream, spec.durable)
+    """Whether all messages of a consumer have an outcome; not known to have one while the server does not answer."""
+    try:
+        # A message that was stored just now may not be counted as pending yet.
+        newest = max([await _newest(bus, spec.stream, subject) for subject in spec.filters])
+        info = await bus.js.consumer_info(spec.stream, spec.durable)
+    except nats.errors.TimeoutError:
+        return False
     delivered = info.delivered.stream_seq if info.delivered else 0
     return info.num_pending == 0 and info.num_ack_pending == 0 and delivered >= newest
 
