@@ -47,8 +47,7 @@ class Shadows:
         self._wait = wait
         self._at_once = at_once
         self._running: set[asyncio.Task[None]] = set()
-        self._given_up: asyncio.Future[None] | None = None
-        """Done when nobody waits for shadows any more."""
+        self._end: asyncio.Future[None] | None = None
         self._closed = False
 
     def follow(
@@ -70,14 +69,19 @@ class Shadows:
         self._closed = True
         if self._running:
             await asyncio.wait(self._running, timeout=_CLOSING_SECONDS)
-        if self._given_up is None:
-            self._given_up = asyncio.get_running_loop().create_future()
-        if not self._given_up.done():
-            self._given_up.set_result(None)
+        end = self._given_up()
+        if not end.done():
+            end.set_result(None)
         if self._running:
             # Told, not cancelled: who is cancelled again and again has no time to ask a slow server.
             await asyncio.wait(self._running, timeout=_TAKE_BACK_SECONDS)
         await end_tasks(list(self._running))
+
+    def _given_up(self) -> asyncio.Future[None]:
+        """Done when nobody waits for shadows any more. Shared: do not cancel it."""
+        if self._end is None:
+            self._end = asyncio.get_running_loop().create_future()
+        return self._end
 
     async def _follow(
         self, event: Event, payload: Payload, task: Task, result: InferenceResult, output: Output, shadow: str
@@ -86,10 +90,8 @@ class Shadows:
         answered = False
         try:
             await question.ask(shadow)
-            if self._given_up is None:
-                self._given_up = asyncio.get_running_loop().create_future()
             started = time.monotonic()
-            answer = await question.wait(self._wait, self._given_up)
+            answer = await question.wait(self._wait, self._given_up())
             if answer is None:
                 seconds = round(time.monotonic() - started, 1)
                 log.info("a shadow did not answer", model=shadow, task=task, seconds=seconds)

@@ -1,7 +1,7 @@
 # pyright: reportUnknownMemberType=false
 """A document that leaves a mark in every place there is, and where the mark is found."""
 
-from collections.abc import Iterator
+import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -120,6 +120,8 @@ async def traces(bus: Bus, mark: str) -> list[str]:
     return found
 
 
-def files_with(folder: Path, mark: str) -> Iterator[Path]:
-    """All files below a folder in which the mark is."""
-    return (path for path in folder.rglob("*") if path.is_file() and mark.encode() in path.read_bytes())
+def files_with(folder: Path, mark: str) -> list[Path]:
+    """All files below a folder in which the mark is; a server may replace files meanwhile."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            return [path for path in folder.rglob("*") if path.is_file() and mark.encode() in path.read_bytes()]
